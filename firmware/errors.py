@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Errors that a user can cause and mend."""
+
+
+class FrennError(ValueError):
+    """A user's mistake: the message is one line that names the cause and the remedy.
+
+    Every error raised for a bad file, flag, value or byte derives from this class, so that a front end
+    can print it and stop with exit code 2. Anything else that escapes is a fault of the project.
+    """
+
+
+class NetworkError(FrennError):
+    """A network description that cannot be read, or that describes no network that can run."""
+
+
+class FitError(FrennError):
+    """A network that does not fit an engine; the message says what overflows and by how much."""
+
+
+class ImageError(FrennError):
+    """An image file that is torn, foreign, or made for another engine."""
