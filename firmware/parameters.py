@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Parameters of an engine: what a bitstream is built for and what an image must match."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Final
+
+from .errors import FrennError
+from .formats import Format
+from .network import Network
+
+MACHINE_VERSION: Final = 1
+"""Version of the instruction set, the memory layout and the packets; part of every fingerprint."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineParameters:
+    """What one engine can hold and compute.
+
+    Parameters
+    ----------
+    lanes : int
+        Multipliers that work side by side, 4 to 128.
+    weight, pre_activation, drive : Format
+        Formats built into the datapath: a network must use exactly these.
+    vector_bits : int
+        Signed bits of an input, state, deviation or error, 4 to 25. A network's formats may be narrower.
+    accumulator_bits : int
+        Bits of a lane's accumulator, 16 to 48.
+    drive_bits : int
+        Bits of a neuron's drive, the exact sum over all its edges, 16 to 62.
+    update_shift : int
+        Bits by which an update is finer than a weight, 4 to 32; a smaller rate needs more of them.
+    broadcast_bits : int
+        Signed bits of the value that is broadcast to the lanes, 5 to 40: an update shifts it left before the product.
+    weight_depth : int
+        Words of each lane's weight memory.
+    neuron_depth : int
+        Neurons of all layers together.
+    row_depth : int
+        Row blocks (``ceil(width / lanes)``) of all layers but the input together.
+    program_depth : int
+        Instructions.
+
+    Raises
+    ------
+    FrennError
+        Naming the parameter that is wrong and what is legal.
+    """
+
+    lanes: int = 16
+    weight: Format = Format(True, 0, 11)
+    pre_activation: Format = Format(True, 2, 10)
+    drive: Format = Format(True, 5, 12)
+    vector_bits: int = 10
+    accumulator_bits: int = 32
+    drive_bits: int = 40
+    update_shift: int = 18
+    broadcast_bits: int = 18
+    weight_depth: int = 1024
+    neuron_depth: int = 256
+    row_depth: int = 16
+    program_depth: int = 64
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("lanes", 4, 128),
+            ("vector_bits", 4, 25),
+            ("accumulator_bits", 16, 48),
+            ("drive_bits", 16, 62),
+            ("update_shift", 4, 32),
+            ("broadcast_bits", 5, 40),
+            ("weight_depth", 4, 1 << 20),
+            ("neuron_depth", 4, 1 << 16),
+            ("row_depth", 2, 1 << 12),
+            ("program_depth", 8, 1 << 12),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+                raise FrennError(f"engine: {name} is {value!r}; legal is an integer from {low} to {high}")
+        if self.lanes % 4:
+            raise FrennError(f"engine: lanes is {self.lanes}; legal is a multiple of 4")
+        if self.broadcast_bits <= self.vector_bits:
+            raise FrennError(f"engine: broadcast_bits is {self.broadcast_bits}; legal is more than vector_bits, {self.vector_bits}")
+        if not self.weight.signed or not 2 <= self.weight.width <= 16:
+            raise FrennError(f"engine: weight is {self.weight}; legal is a signed format of 2 to 16 bits")
+        if not self.pre_activation.signed or self.pre_activation.integer != 2 or not 2 <= self.pre_activation.fraction <= 24:
+            raise FrennError(f"engine: pre_activation is {self.pre_activation}; legal is S2.2 to S2.24")
+        if not self.drive.signed or self.drive.width > 31:
+            raise FrennError(f"engine: drive is {self.drive}; legal is a signed format of at most 31 bits")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The parameters with formats as text, for JSON."""
+        return {key: str(getattr(self, key)) if isinstance(getattr(self, key), Format) else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, table: dict[str, Any]) -> "EngineParameters":
+        """The inverse of `to_dict`.
+
+        Raises
+        ------
+        FrennError
+            If a key is unknown or missing, or a value illegal.
+        """
+        known = {item.name: item.type for item in fields(cls)}
+        if set(table) != set(known):
+            raise FrennError(f"engine: keys are {', '.join(sorted(table))}; legal are exactly {', '.join(sorted(known))}")
+        return cls(**{key: Format.parse(value) if known[key] is Format else value for key, value in table.items()})
+
+    @property
+    def fingerprint(self) -> int:
+        """64-bit identity: equal for two engines if, and only if, an image made for one runs on the other."""
+        text = json.dumps({"machine": MACHINE_VERSION, **self.to_dict()}, sort_keys=True)
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
+
+    @classmethod
+    def for_network(cls, network: Network, lanes: int = 16) -> "EngineParameters":
+        """The smallest engine with power-of-two depths that runs a network."""
+        from .compiler import requirements
+
+        return cls(**requirements(network, lanes))
+
+
+PRESETS: Final = {
+    "tiny": EngineParameters(lanes=4, weight_depth=512, neuron_depth=64, row_depth=32),
+    "small": EngineParameters(lanes=16, weight_depth=1024, neuron_depth=256, row_depth=16),
+    "medium": EngineParameters(lanes=64, weight_depth=2048, neuron_depth=1024, row_depth=16),
+    "large": EngineParameters(lanes=128, weight_depth=4096, neuron_depth=2048, row_depth=16),
+}
+"""Engines by name, from the smallest to the one that carries MNIST with two hidden layers of 256."""
