@@ -196,7 +196,7 @@ def _needs(network: Network, lanes: int) -> dict[str, int]:
     lane_sums, drives = [1], [1]
     compiler = _Compiler(network, EngineParameters(lanes=lanes))
     for layer in range(1, len(widths)):
-        for terms in (compiler.free_terms(layer), compiler.clamped_terms(layer)):
+        for terms in filter(None, (compiler.free_terms(layer), compiler.clamped_terms(layer))):
             total = 0
             for term in terms:
                 sources, largest = term.sources, term.largest
@@ -282,10 +282,11 @@ class _Compiler:
             terms.append(_Term(layer - 1, layer - 1, False, fraction, widths[layer - 1], formats.deviation.maximum))
         return terms
 
-    @staticmethod
-    def alignment(terms: list[_Term]) -> int:
-        """Fraction bits of a drive: those of its finest term."""
-        return max((term.fraction for term in terms), default=0)
+    def alignment(self, terms: list[_Term]) -> int:
+        """Fraction bits of a drive: those of its finest term, and no fewer than what it is rounded to."""
+        formats = self.network.formats
+        rounded = max(formats.pre_activation.fraction, formats.drive.fraction, LOGIT_FRACTION)
+        return max(rounded, *(term.fraction for term in terms))
 
     def accumulate(self, layer: int, terms: list[_Term], term: _Term, first: bool, full: bool = False) -> Instruction:
         """The instruction that adds one term to a layer's drive."""
@@ -308,9 +309,6 @@ class _Compiler:
         """The instruction that sets a layer's drive to zero: a broadcast of no source."""
         return Instruction(op=Op.FORWARD, first=1, full=1, rows=self.layers[layer].width, target=self.layers[layer].neuron)
 
-    def _rescale(self, fraction: int, to: int) -> dict[str, int]:
-        return {"left": int(fraction < to), "round": abs(fraction - to)}
-
     def _layer_fields(self, layer: int) -> dict[str, int]:
         place = self.layers[layer]
         return {"rows": place.width, "target": place.neuron, "row": place.row, "node": layer}
@@ -323,7 +321,7 @@ class _Compiler:
             kind=ACTIVATIONS.index(self.network.layers[layer].activation),
             first=first,
             **self._layer_fields(layer),
-            **self._rescale(self.alignment(self.free_terms(layer)), formats.pre_activation.fraction),
+            round=self.alignment(self.free_terms(layer)) - formats.pre_activation.fraction,
             round2=SLOPE_FRACTION + formats.pre_activation.fraction - formats.state.fraction,
             bits=formats.state.magnitude_bits,
         )
@@ -335,7 +333,7 @@ class _Compiler:
             op=Op.DEVIATE,
             first=first,
             **self._layer_fields(layer),
-            **self._rescale(self.alignment(self.clamped_terms(layer)), formats.drive.fraction),
+            round=self.alignment(self.clamped_terms(layer)) - formats.drive.fraction,
             round2=SLOPE_FRACTION + formats.drive.fraction - formats.deviation.fraction,
             bits=formats.deviation.magnitude_bits,
         )
@@ -418,12 +416,12 @@ class _Compiler:
     def compile(self) -> Program:
         """The whole program."""
         output = self._layer_fields(self.output)
-        logits = self._rescale(self.alignment(self.free_terms(self.output)), LOGIT_FRACTION)
+        logits = self.alignment(self.free_terms(self.output)) - LOGIT_FRACTION
         error = self.network.formats.error.fraction
         end = Instruction(op=Op.END)
         train = [
             *self.free_phase(),
-            Instruction(op=Op.ERROR, **output, **logits, round2=RECIPROCAL_FRACTION + TERM_FRACTION - error, bits=error),
+            Instruction(op=Op.ERROR, **output, round=logits, round2=RECIPROCAL_FRACTION + TERM_FRACTION - error, bits=error),
             Instruction(op=Op.STOP_IF_RIGHT),
             *self.clamped_phase(),
             *self.updates(),

@@ -53,7 +53,6 @@ FIELDS: Final[dict[str, Field]] = {
     "kind": Field(2, "SWEEP: phase; ACTIVATE: code of the activation"),
     "first": Field(1, "the drive is overwritten, not added to (FORWARD, TRANSPOSED); the value before is zero (ACTIVATE, DEVIATE)"),
     "full": Field(1, "the source is the whole state vector, not its event list (FORWARD, UPDATE)"),
-    "left": Field(1, "the drive is shifted left by `round`, not right (ACTIVATE, DEVIATE, ERROR)"),
     "nearest": Field(1, "UPDATE rounds to nearest, not stochastically"),
     "count": Field(12, "LOOP: how often the body may run"),
     "rows": Field(12, "rows of the weight block; neurons of the layer (ACTIVATE, DEVIATE, ERROR, PREDICT)"),
@@ -83,7 +82,6 @@ class Instruction:
     kind: int = 0
     first: int = 0
     full: int = 0
-    left: int = 0
     nearest: int = 0
     count: int = 0
     rows: int = 0

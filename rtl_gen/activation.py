@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The piecewise-linear activation."""
+
+from typing import Final
+
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from ..firmware.arithmetic import ACTIVATIONS, BASE_FRACTION, SLOPE_FRACTION, IntArray, activate, activation_table
+from ..firmware.formats import Format
+from .pipeline import delay
+
+
+class Activation(wiring.Component):
+    """Segment by segment, ``base + slope * within`` of a pre-activation's magnitude.
+
+    Parameters
+    ----------
+    pre_activation : Format
+        S2.n of the input.
+
+    Ports
+    -----
+    value : In, signed
+        Pre-activation, S2.n.
+    kind : In, 2
+        Index into `ACTIVATIONS`.
+    magnitude : Out, n + 7
+        Exact magnitude of the state, n + 6 fraction bits; 1 is reached.
+    negative : Out
+        The state's sign.
+    slope : Out, 7
+        Slope of the segment, U1.6.
+
+    Latency 4 cycles, throughput one value a cycle.
+    """
+
+    latency: Final = 4
+
+    def __init__(self, pre_activation: Format) -> None:
+        self.fraction = pre_activation.fraction
+        super().__init__(
+            {
+                "value": In(signed(pre_activation.width)),
+                "kind": In(2),
+                "magnitude": Out(self.fraction + SLOPE_FRACTION + 1),
+                "negative": Out(1),
+                "slope": Out(SLOPE_FRACTION + 1),
+            }
+        )
+
+    def model(self, values: IntArray, activation: str) -> tuple[IntArray, IntArray]:
+        """Signed exact states, n + 6 fraction bits but never quite 1, and slopes of pre-activations."""
+        return activate(values, self.fraction, self.fraction + SLOPE_FRACTION, activation)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        below = self.fraction - 2
+        tables = [activation_table(name) for name in ACTIVATIONS]
+        bases = Array(int(base) for table in tables for base in table[0])
+        slopes = Array(int(slope) for table in tables for slope in table[1])
+
+        magnitude = Signal(self.fraction + 2, reset_less=True)
+        negative = Signal(reset_less=True)
+        m.d.sync += [magnitude.eq(Mux(self.value < 0, -self.value, self.value)), negative.eq(self.value < 0)]
+
+        base = Signal(BASE_FRACTION + 1, reset_less=True)
+        slope = Signal(SLOPE_FRACTION + 1, reset_less=True)
+        within = Signal(max(below, 1), reset_less=True)
+        sign = Signal(reset_less=True)
+        index = Cat(magnitude[below:], self.kind)
+        m.d.sync += [base.eq(bases[index]), slope.eq(slopes[index]), within.eq(magnitude[:below]), sign.eq(negative)]
+        with m.If((self.kind == ACTIVATIONS.index("hard_sigmoid")) & negative):
+            m.d.sync += [base.eq(0), slope.eq(0), sign.eq(0)]
+
+        product = Signal(len(within) + len(slope), reset_less=True)
+        m.d.sync += [
+            product.eq(within * slope),
+            self.magnitude.eq((delay(m, base, 1, "base") << (SLOPE_FRACTION + self.fraction - BASE_FRACTION)) + product),
+            self.negative.eq(delay(m, sign, 1, "sign")),
+            self.slope.eq(delay(m, slope, 1, "slope")),
+        ]
+        return m
+

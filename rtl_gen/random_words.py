@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Random words for stochastic rounding."""
+
+from typing import Final
+
+from amaranth.hdl import Const, Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from ..firmware.arithmetic import MIX_ROUNDS, IntArray, mix
+from .pipeline import delay
+
+
+class RandomWords(wiring.Component):
+    """A random word as a function of seed, step and column number.
+
+    Ports
+    -----
+    seed, step : In, 32
+        Stable while columns are under way.
+    column : In, 20
+    turn : In, 5
+        Positions by which the word is turned left: 5 times the number of the row block's first row.
+    word : Out, 32
+
+    Latency 7 cycles (a round a cycle, then the turn), throughput one word a cycle.
+    """
+
+    latency: Final = MIX_ROUNDS + 1
+
+    def __init__(self) -> None:
+        super().__init__({"seed": In(32), "step": In(32), "column": In(20), "turn": In(5), "word": Out(32)})
+
+    @staticmethod
+    def model(seed: int, step: int, columns: IntArray, turn: int) -> IntArray:
+        """Words (int64, same shape) of columns."""
+        words = mix(seed, step, columns).astype("int64")
+        return (words << turn | words >> (32 - turn)) & 0xFFFFFFFF
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        a, b = self.column, self.step
+        for index in range(MIX_ROUNDS):
+            left, right = Signal(32, reset_less=True, name=f"a{index}"), Signal(32, reset_less=True, name=f"b{index}")
+            wide = Signal(32, name=f"wide{index}")
+            mixed = Signal(32, name=f"mixed{index}")
+            m.d.comb += [
+                wide.eq(a),
+                mixed.eq((wide.rotate_left(24) + b)[:32] ^ (self.seed + Const(0x9E3779B9 * index & 0xFFFFFFFF, 32))[:32]),
+            ]
+            m.d.sync += [left.eq(mixed), right.eq(b.rotate_left(3) ^ mixed)]
+            a, b = left, right
+        turn = delay(m, self.turn, MIX_ROUNDS, "turn")
+        doubled = a.replicate(2)
+        m.d.sync += self.word.eq((doubled << turn)[32:64])
+        return m

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rounding to nearest and symmetric saturation."""
+
+from typing import Final
+
+import numpy as np
+from amaranth.hdl import Cat, Const, Module, Signal, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from ..firmware.arithmetic import IntArray, round_half_up, saturate
+
+
+class RoundSaturate(wiring.Component):
+    """Drop fraction bits to nearest, ties up, then saturate symmetrically.
+
+    Ports
+    -----
+    value : In, signed(input_bits)
+        One value a cycle.
+    shift : In, 6
+        Fraction bits to drop; at most ``input_bits``. Stable while values are under way.
+    bits : In, 5
+        Magnitude bits of the result, less than ``output_bits``. Stable while values are under way.
+    result : Out, signed(output_bits)
+    saturated : Out
+        The result was clipped.
+
+    Latency 5 cycles, throughput one value a cycle.
+    """
+
+    latency: Final = 5
+
+    def __init__(self, input_bits: int, output_bits: int) -> None:
+        self.input_bits = input_bits
+        self.output_bits = output_bits
+        super().__init__(
+            {
+                "value": In(signed(input_bits)),
+                "shift": In(6),
+                "bits": In(5),
+                "result": Out(signed(output_bits)),
+                "saturated": Out(1),
+            }
+        )
+
+    @staticmethod
+    def model(values: IntArray, shift: int, bits: int) -> tuple[IntArray, np.ndarray]:
+        """Results and saturation flags of values, same shape."""
+        rounded = round_half_up(values, shift)
+        result = saturate(rounded, bits)
+        return result, result != rounded
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        # One bit is kept below the point: it is the half that decides the rounding.
+        width = self.input_bits + 1
+        coarse = Signal(signed(width), reset_less=True)
+        fine = Signal(signed(width), reset_less=True)
+        rounded = Signal(signed(width), reset_less=True)
+        m.d.sync += [
+            coarse.eq(Cat(Const(0, 1), self.value).as_signed() >> Cat(Const(0, 3), self.shift[3:])),
+            fine.eq(coarse >> self.shift[:3]),
+            rounded.eq((fine >> 1) + fine[0]),
+        ]
+        limit = Signal(signed(self.output_bits + 1), reset_less=True)
+        over, under = Signal(reset_less=True), Signal(reset_less=True)
+        kept = Signal(signed(self.output_bits), reset_less=True)
+        m.d.sync += [
+            limit.eq((1 << self.bits) - 1),
+            over.eq(rounded > limit),
+            under.eq(rounded < -limit),
+            kept.eq(rounded),
+            self.saturated.eq(over | under),
+            self.result.eq(kept),
+        ]
+        with m.If(over):
+            m.d.sync += self.result.eq(limit)
+        with m.If(under):
+            m.d.sync += self.result.eq(-limit)
+        return m
+
+
