@@ -42,7 +42,7 @@ class Format:
     def __post_init__(self) -> None:
         if self.integer < 0 or self.fraction < 0:
             raise FrennError(f"format {self}: integer and fraction bits must not be negative")
-        if not 1 <= self.magnitude_bits or self.width > MAX_WIDTH:
+        if not self.magnitude_bits >= 1 or self.width > MAX_WIDTH:
             raise FrennError(f"format {self}: a format has at least one magnitude bit and at most {MAX_WIDTH} bits")
 
     @classmethod

@@ -100,9 +100,7 @@ class Instruction:
     def __post_init__(self) -> None:
         for name, item in FIELDS.items():
             if not 0 <= getattr(self, name) < 1 << item.bits:
-                raise FrennError(
-                    f"instruction {self.op.name}: {name} is {getattr(self, name)}; legal is 0 to {(1 << item.bits) - 1}"
-                )
+                raise FrennError(f"instruction {self.op.name}: {name} is {getattr(self, name)}; legal is 0 to {(1 << item.bits) - 1}")
 
     def encode(self) -> list[int]:
         """The instruction as `INSTRUCTION_WORDS` 32-bit words, lowest first."""

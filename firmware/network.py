@@ -81,7 +81,9 @@ class Formats:
         fine = SLOPE_FRACTION + self.pre_activation.fraction
         _require(self.state.fraction <= fine, "formats", "state", self.state, f"at most {fine} fraction bits, 6 more than pre_activation")
         fine = SLOPE_FRACTION + self.drive.fraction
-        _require(self.deviation.fraction <= fine, "formats", "deviation", self.deviation, f"at most {fine} fraction bits, 6 more than drive")
+        _require(
+            self.deviation.fraction <= fine, "formats", "deviation", self.deviation, f"at most {fine} fraction bits, 6 more than drive"
+        )
 
 
 @dataclass(frozen=True)
@@ -264,7 +266,9 @@ def parse_network(text: str, default_name: str = "network") -> Network:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise NetworkError(f"is no TOML: {error}") from None
-    _known("the network file", table, {"name", "seed", "layers", "edges", "activation", "feedback_scale", "relaxation", "formats", "learning"})
+    _known(
+        "the network file", table, {"name", "seed", "layers", "edges", "activation", "feedback_scale", "relaxation", "formats", "learning"}
+    )
     if "layers" not in table:
         raise NetworkError("layers is missing; write for example layers = [64, 64, 64, 10]")
     layers = _name_layers(table["layers"], table.get("activation", "tanh"))

@@ -82,4 +82,3 @@ class Activation(wiring.Component):
             self.slope.eq(delay(m, slope, 1, "slope")),
         ]
         return m
-

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Registers in a row."""
 
-from amaranth.hdl import Module, Signal, ValueLike, Value
+from amaranth.hdl import Module, Signal, Value, ValueLike
 
 
 def delay(m: Module, value: ValueLike, cycles: int, name: str, *, reset_less: bool = True) -> Value:

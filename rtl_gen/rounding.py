@@ -79,5 +79,3 @@ class RoundSaturate(wiring.Component):
         with m.If(under):
             m.d.sync += self.result.eq(-limit)
         return m
-
-
