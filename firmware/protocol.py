@@ -58,13 +58,14 @@ class Status(IntEnum):
     WRONG_LENGTH = 3
     BAD_ADDRESS = 4
     BAD_LABEL = 5
+    BAD_RATE = 6
 
 
 class Space(IntEnum):
     """Address spaces of READ and WRITE."""
 
     PROGRAM = 0
-    """Write only; an item is a 32-bit word, `isa.INSTRUCTION_WORDS` to an instruction; whole instructions only."""
+    """Write only; an item is an instruction of `isa.INSTRUCTION_WORDS` words, and addresses count instructions."""
     WEIGHTS = 1
     """An item is one address of the weight memory: a weight of every lane, two signed 16-bit weights to a word."""
     REGISTERS = 2
@@ -95,7 +96,11 @@ class Register(IntEnum):
     SKIP = 6
     """Which work may be skipped; see `Skip`. All of it after reset."""
     CLEAR = 7
-    """Writing bit 0 clears the counters; writing bit 1 clears the rows, which a new network needs."""
+    """Writing bit 0 clears the counters."""
+    FASTEST = 8
+    """Least minus log2 of the learning rate that TRAIN may ask for."""
+    SLOWEST = 9
+    """Largest minus log2 of the learning rate that TRAIN may ask for."""
 
 
 class Skip(IntEnum):
