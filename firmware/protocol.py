@@ -22,7 +22,7 @@ last word is filled with zeros. ``wrong`` is 1 unless the output error was zero 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 from typing import Final
 
 import numpy as np
@@ -103,7 +103,7 @@ class Register(IntEnum):
     """Largest minus log2 of the learning rate that TRAIN may ask for."""
 
 
-class Skip(IntEnum):
+class Skip(IntFlag):
     """Bits of `Register.SKIP`."""
 
     SOURCES = 1
