@@ -192,6 +192,11 @@ def _rotate_left(word: NDArray[np.uint32], by: int) -> NDArray[np.uint32]:
     return (word << np.uint32(by)) | (word >> np.uint32(32 - by))
 
 
+def mix_keys(seed: int) -> NDArray[np.uint32]:
+    """Key of each round of `mix`, (MIX_ROUNDS,) uint32: the seed plus multiples of the golden ratio."""
+    return np.array([(seed + 0x9E3779B9 * index) & 0xFFFFFFFF for index in range(MIX_ROUNDS)], dtype=np.uint32)
+
+
 def mix(seed: int, step: int, columns: IntArray) -> NDArray[np.uint32]:
     """Random words of weight columns at one training step.
 
@@ -211,12 +216,11 @@ def mix(seed: int, step: int, columns: IntArray) -> NDArray[np.uint32]:
     -------
     uint32 array, shape of `columns`
     """
-    key = np.uint32(seed & 0xFFFFFFFF)
     a = np.asarray(columns).astype(np.uint32)
     b = np.full_like(a, step & 0xFFFFFFFF)
     with np.errstate(over="ignore"):
-        for index in range(MIX_ROUNDS):
-            a = (_rotate_left(a, 24) + b) ^ (key + np.uint32(0x9E3779B9 * index & 0xFFFFFFFF))
+        for key in mix_keys(seed):
+            a = (_rotate_left(a, 24) + b) ^ key
             b = _rotate_left(b, 3) ^ a
     return a
 

@@ -174,11 +174,12 @@ class Golden:
             if block.shape != shape:
                 raise FrennError(f"weights of {name} have shape {block.shape}; legal is {shape}")
             _check_integers(f"weights of {name}", block, form.minimum, form.maximum)
-        self._weights = [np.array(block, dtype=np.int64) for block in weights]
+        for own, block in zip(self._weights, weights, strict=True):
+            own[...] = block
 
     def weights(self) -> list[IntArray]:
         """Copies of the weights, (rows, columns) int64 per edge, ``formats.weight``."""
-        return [block.copy() for block in self._weights]
+        return [np.array(block, dtype=np.int64, order="C") for block in self._weights]
 
     def counters(self) -> dict[str, int]:
         """The counters of `frenn.firmware.counters.GOLDEN` since they were cleared."""
