@@ -20,3 +20,7 @@ class FitError(FrennError):
 
 class ImageError(FrennError):
     """An image file that is torn, foreign, or made for another engine."""
+
+
+class LinkError(FrennError):
+    """A device that does not answer in time, or answers what cannot be; the message says what was waited for."""
