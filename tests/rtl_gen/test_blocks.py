@@ -4,6 +4,9 @@
 from pathlib import Path
 
 import pytest
+from frenn.firmware.formats import Format
+from frenn.rtl_gen.activation import Activation
+from frenn.rtl_gen.random_words import RandomWords
 from frenn.rtl_gen.rounding import RoundSaturate
 from frenn.sim.benches.runner import SIMULATORS, Simulator, run
 
@@ -21,3 +24,20 @@ def test_round_saturate(simulator: Simulator, seed: int, tmp_path: Path, input_b
         parameters={"INPUT_BITS": str(input_bits), "OUTPUT_BITS": str(output_bits)},
         build_dir=tmp_path,
     )
+
+
+@pytest.mark.parametrize("pre_activation", ["S2.2", "S2.3", "S2.6", "S2.10", "S2.24"])
+def test_activation(simulator: Simulator, seed: int, tmp_path: Path, pre_activation: str) -> None:
+    run(
+        Activation(Format.parse(pre_activation)),
+        "frenn.sim.benches.activation",
+        name="activation",
+        simulator=simulator,
+        seed=seed,
+        parameters={"PRE_ACTIVATION": pre_activation},
+        build_dir=tmp_path,
+    )
+
+
+def test_random_words(simulator: Simulator, seed: int, tmp_path: Path) -> None:
+    run(RandomWords(), "frenn.sim.benches.random_words", name="random_words", simulator=simulator, seed=seed, build_dir=tmp_path)
