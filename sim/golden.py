@@ -151,7 +151,7 @@ class Golden:
         self.deviations = [np.zeros(width if layer else 0, dtype=np.int64) for layer, width in enumerate(widths)]
         self._counters = dict.fromkeys(GOLDEN, 0)
         self._check_drives()
-        self._weights = network.initial_weights()
+        self._weights: list[NDArray[Any]] = [*network.initial_weights()]
 
     def load(self, weights: Sequence[IntArray]) -> None:
         """Take over weights.

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The golden model's fast path: compiled loops over events, equal to `frenn.sim.golden.Golden` in every bit."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..firmware import arithmetic
+from ..firmware.arithmetic import BASE_FRACTION, LOGIT_FRACTION, SLOPE_FRACTION, IntArray
+from ..firmware.counters import GOLDEN
+from ..firmware.network import Network
+from ..firmware.protocol import Skip
+from .golden import EVERYTHING, Golden, Term, clamped_terms, drive_fraction, free_terms
+
+
+class CompiledGolden(Golden):
+    """`Golden` by other means: zero sources, unchanged neurons and zero deviations cost nothing, and numba compiles it.
+
+    Parameters, attributes, methods and errors are those of `Golden`. The first instance of a process imports numba.
+    """
+
+    def __init__(self, network: Network, *, skip: Skip = EVERYTHING) -> None:
+        super().__init__(network, skip=skip)
+        # Late, so that whoever only imports this module does not wait for numba.
+        from . import event_kernels
+
+        self._kernels = event_kernels
+        self._layers = event_kernels.Layers(**self._layer_table())
+        self._blocks = event_kernels.Blocks(**self._block_table())
+        self._rules = event_kernels.Rules(**self._rule_table())
+        self._memory = event_kernels.Memory(**self._memory_table())
+        initial = self._weights
+        # Views of the flat memory: what is loaded is stored there.
+        self._weights = [
+            self._memory.weights[first : first + rows * columns].reshape(columns, rows).T
+            for first, (rows, columns) in zip(self._blocks.first, network.weight_shapes, strict=True)
+        ]
+        self.load(initial)
+
+    def counters(self) -> dict[str, int]:
+        return dict(zip(GOLDEN, self._memory.counters.tolist(), strict=True))
+
+    def clear_counters(self) -> None:
+        self._memory.counters[:] = 0
+
+    def _train(self, inputs: IntArray, labels: IntArray, step: int, shifts: list[int]) -> tuple[IntArray, NDArray[np.bool_]]:
+        predictions = np.zeros(len(inputs), dtype=np.int64)
+        wrong = np.zeros(len(inputs), dtype=np.bool_)
+        self._blocks.shift[:] = shifts
+        self._kernels.train(self._memory, self._layers, self._blocks, self._rules, inputs, labels, step, predictions, wrong)
+        self._show()
+        return predictions, wrong
+
+    def _infer(self, inputs: IntArray) -> IntArray:
+        predictions = np.zeros(len(inputs), dtype=np.int64)
+        self._kernels.infer(self._memory, self._layers, self._blocks, self._rules, inputs, predictions)
+        self._show()
+        return predictions
+
+    def _show(self) -> None:
+        """Copy the neurons of each layer to where `Golden` shows them."""
+        for flat, shown in (
+            (self._memory.states, self.states),
+            (self._memory.slopes, self.slopes),
+            (self._memory.deviations, self.deviations),
+        ):
+            for layer, first in enumerate(self._layers.neuron):
+                shown[layer] = flat[first : first + len(shown[layer])].copy()
+
+    def _layer_table(self) -> dict[str, Any]:
+        network, count = self.network, len(self.network.layers)
+        formats = network.formats
+        width = np.array(network.widths, dtype=np.int64)
+        # The output's activation is not used: a softmax stands in its place.
+        tables = [arithmetic.activation_table(layer.activation) for layer in network.layers]
+        table: dict[str, IntArray] = {
+            "width": width,
+            "neuron": np.cumsum(width) - width,
+            "bases": np.array([bases for bases, _ in tables]),
+            "slopes": np.array([slopes for _, slopes in tables]),
+            "one_sided": np.array([layer.activation == "hard_sigmoid" for layer in network.layers], dtype=np.int64),
+        }
+        for name in ("free_forward", "free_feedback", "clamped_forward", "clamped_feedback", "free_round", "clamped_round"):
+            table[name] = np.zeros(count, dtype=np.int64)
+        for layer in range(1, count):
+            phases = [("free", free_terms(network, layer), formats.pre_activation.fraction)]
+            if layer == self.output:
+                phases = [("free", free_terms(network, layer), LOGIT_FRACTION)]
+            else:
+                phases.append(("clamped", clamped_terms(network, layer), formats.drive.fraction))
+            for phase, terms, rounded in phases:
+                fraction = drive_fraction(network, terms)
+                table[f"{phase}_round"][layer] = fraction - rounded
+                for term in terms:
+                    table[f"{phase}_{'feedback' if term.transposed else 'forward'}"][layer] = fraction - term.fraction
+        return table
+
+    def _block_table(self) -> dict[str, IntArray]:
+        rows, columns = np.array(self.network.weight_shapes, dtype=np.int64).T.copy()
+        return {
+            "first": np.cumsum(rows * columns) - rows * columns,
+            "rows": rows,
+            "columns": columns,
+            "column": np.cumsum(columns) - columns,
+            "shift": np.zeros_like(rows),
+        }
+
+    def _rule_table(self) -> dict[str, Any]:
+        network, formats = self.network, self.network.formats
+        pre_activation = formats.pre_activation
+        return {
+            "jacobi": network.relaxation.schedule == "jacobi",
+            "free_sweeps": network.relaxation.free_sweeps,
+            "clamped_sweeps": network.relaxation.clamped_sweeps,
+            "skip_rest": bool(self.skip & Skip.REST),
+            "skip_right": bool(self.skip & Skip.RIGHT),
+            "nearest": network.learning.rounding == "nearest",
+            "pre_activation_limit": pre_activation.maximum,
+            "segment_shift": pre_activation.fraction - 2,
+            "base_shift": SLOPE_FRACTION + pre_activation.fraction - BASE_FRACTION,
+            "state_round": SLOPE_FRACTION + pre_activation.fraction - formats.state.fraction,
+            "state_limit": formats.state.maximum,
+            "logit_limit": (1 << arithmetic.LOGIT_BITS) - 1,
+            "logit_fraction": LOGIT_FRACTION,
+            "term_fraction": arithmetic.TERM_FRACTION,
+            "index_bits": arithmetic.RECIPROCAL_INDEX_BITS,
+            "reciprocal_fraction": arithmetic.RECIPROCAL_FRACTION,
+            "error_fraction": formats.error.fraction,
+            "drive_limit": formats.drive.maximum,
+            "deviation_round": SLOPE_FRACTION + formats.drive.fraction - formats.deviation.fraction,
+            "deviation_limit": formats.deviation.maximum,
+            "weight_limit": formats.weight.maximum,
+            "row_rotation": arithmetic.ROW_ROTATION,
+            "keys": arithmetic.mix_keys(network.seed).astype(np.int64),
+            "reciprocal": arithmetic.reciprocal_table(),
+        }
+
+    def _memory_table(self) -> dict[str, NDArray[Any]]:
+        network, formats = self.network, self.network.formats
+        neurons = sum(network.widths)
+        terms: list[Term] = []
+        for layer in range(1, self.output + 1):
+            terms += free_terms(network, layer)
+            terms += clamped_terms(network, layer) if layer < self.output else []
+        # A change is up to twice as large as a value.
+        largest = max(network.widths[term.source] * formats.weight.maximum * 2 * term.largest for term in terms)
+        narrow = np.int32 if largest < 1 << 31 else np.int64
+        return {
+            "weights": np.zeros(sum(rows * columns for rows, columns in network.weight_shapes), dtype=np.int16),
+            "states": np.zeros(neurons, dtype=np.int64),
+            "slopes": np.zeros(neurons, dtype=np.int64),
+            "deviations": np.zeros(neurons, dtype=np.int64),
+            "drives": np.zeros(neurons, dtype=np.int64),
+            "change": np.zeros(neurons, dtype=narrow),
+            "events": np.zeros(neurons, dtype=np.int64),
+            "counts": np.zeros(len(network.layers), dtype=np.int64),
+            "lane": np.zeros(max(network.widths), dtype=narrow),
+            "counters": np.zeros(len(GOLDEN), dtype=np.int64),
+        }
