@@ -25,7 +25,7 @@ class Activation(wiring.Component):
     value : In, signed
         Pre-activation, S2.n.
     kind : In, 2
-        Index into `ACTIVATIONS`.
+        Index into `ACTIVATIONS`. Stable while values are under way.
     magnitude : Out, n + 7
         Exact magnitude of the state, n + 6 fraction bits; 1 is reached.
     negative : Out

@@ -19,7 +19,7 @@ class RoundSaturate(wiring.Component):
     value : In, signed(input_bits)
         One value a cycle.
     shift : In, 6
-        Fraction bits to drop; at most ``input_bits``. Stable while values are under way.
+        Fraction bits to drop; may exceed ``input_bits``. Stable while values are under way.
     bits : In, 5
         Magnitude bits of the result, less than ``output_bits``. Stable while values are under way.
     result : Out, signed(output_bits)

@@ -17,7 +17,7 @@ from .streams import pipeline, start
 async def equals_model(dut: Any) -> None:
     input_bits, output_bits = int(os.environ["INPUT_BITS"]), int(os.environ["OUTPUT_BITS"])
     await start(dut)
-    for shift in (0, 1, 2, 7, 8, 9, 13, 21, input_bits - 1, input_bits):
+    for shift in (0, 1, 2, 7, 8, 9, 13, 21, input_bits - 1, input_bits, input_bits + 1, 63):
         for bits in sorted({bits for bits in (1, 4, 8, output_bits - 1) if bits < output_bits}):
             dut.shift.value = shift
             dut.bits.value = bits

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from frenn.firmware.formats import Format
 from frenn.rtl_gen.activation import Activation
+from frenn.rtl_gen.output_error import OutputError
 from frenn.rtl_gen.random_words import RandomWords
 from frenn.rtl_gen.rounding import RoundSaturate
 from frenn.sim.benches.runner import SIMULATORS, Simulator, run
@@ -41,3 +42,16 @@ def test_activation(simulator: Simulator, seed: int, tmp_path: Path, pre_activat
 
 def test_random_words(simulator: Simulator, seed: int, tmp_path: Path) -> None:
     run(RandomWords(), "frenn.sim.benches.random_words", name="random_words", simulator=simulator, seed=seed, build_dir=tmp_path)
+
+
+@pytest.mark.parametrize(("drive_bits", "read_latency"), [(40, 1), (62, 3), (18, 2)])
+def test_output_error(simulator: Simulator, seed: int, tmp_path: Path, drive_bits: int, read_latency: int) -> None:
+    run(
+        OutputError(drive_bits, read_latency),
+        "frenn.sim.benches.output_error",
+        name="output_error",
+        simulator=simulator,
+        seed=seed,
+        parameters={"DRIVE_BITS": str(drive_bits), "READ_LATENCY": str(read_latency)},
+        build_dir=tmp_path,
+    )

@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The output error: target minus a base-2 softmax, and the prediction."""
+
+import numpy as np
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from ..firmware.arithmetic import (
+    LOGIT_BITS,
+    LOGIT_FRACTION,
+    RECIPROCAL_FRACTION,
+    RECIPROCAL_INDEX_BITS,
+    TERM_FRACTION,
+    IntArray,
+    output_error,
+    reciprocal_table,
+    round_half_up,
+    saturate,
+)
+from .pipeline import delay
+from .rounding import RoundSaturate
+
+CLASS_BITS = 12
+ERROR_BITS = 15
+
+
+class OutputError(wiring.Component):
+    """Reads the drives of the output layer three times and writes its errors.
+
+    The first pass finds the largest exact drive, which gives the prediction and, rounded, the largest logit. The second sums the
+    softmax terms. The third computes each term again, multiplies it by the reciprocal of the sum and subtracts it from the target.
+
+    Parameters
+    ----------
+    drive_bits : int
+        Bits of a drive, signed.
+    read_latency : int
+        Cycles from ``index`` to its ``drive``; 1 for a memory whose read port is wired straight to both.
+
+    Ports
+    -----
+    start : In
+        A pulse begins; ignored while a computation is under way. The inputs below are stable from then until ``done``.
+    predict_only : In
+        Only the first pass is made, and no error leaves.
+    classes : In, 12
+        Neurons of the output layer, at least 1.
+    label : In, 12
+        The target's index, less than ``classes``.
+    shift : In, 6
+        Bits to drop from a drive to the fraction of a logit.
+    error_bits : In, 5
+        Fraction bits of the error, 1 to 15.
+    index : Out, 12
+    index_valid : Out
+        The drive of neuron ``index`` is asked for.
+    drive : In, signed(drive_bits)
+    error_valid : Out
+        An error leaves; there is no back-pressure.
+    error_index : Out, 12
+        Counts from 0 to ``classes - 1``.
+    error : Out, signed(16)
+        S0.error_bits.
+    saturated : Out
+        With ``error_valid``: the error was clipped.
+    logit_saturated : Out
+        One pulse for each logit that was clipped; none if ``predict_only``.
+    prediction : Out, 12
+        First index of the largest exact drive; valid from ``done`` to the next ``start``.
+    done : Out
+        A pulse after the last error.
+
+    Each pass reads one drive a cycle. ``done`` comes ``3 (classes + read_latency) + 43`` cycles after ``start``, and one more for every
+    halving that brings the sum of terms below 2; with ``predict_only``, ``classes + read_latency + 2`` cycles after it.
+    """
+
+    def __init__(self, drive_bits: int, read_latency: int) -> None:
+        self.drive_bits = drive_bits
+        self.read_latency = read_latency
+        super().__init__(
+            {
+                "start": In(1),
+                "predict_only": In(1),
+                "classes": In(CLASS_BITS),
+                "label": In(CLASS_BITS),
+                "shift": In(6),
+                "error_bits": In(5),
+                "index": Out(CLASS_BITS),
+                "index_valid": Out(1),
+                "drive": In(signed(drive_bits)),
+                "error_valid": Out(1),
+                "error_index": Out(CLASS_BITS),
+                "error": Out(signed(ERROR_BITS + 1)),
+                "saturated": Out(1),
+                "logit_saturated": Out(1),
+                "prediction": Out(CLASS_BITS),
+                "done": Out(1),
+            }
+        )
+
+    @staticmethod
+    def model(drives: IntArray, label: int, shift: int, error_bits: int) -> tuple[IntArray, np.ndarray, int, int]:
+        """What leaves for drives, (classes,) int64.
+
+        Returns
+        -------
+        error, saturated : (classes,) int64, (classes,) bool
+        logit_saturated : int
+            Logits clipped.
+        prediction : int
+        """
+        rounded = round_half_up(drives, shift)
+        logits = saturate(rounded, LOGIT_BITS)
+        error, saturated = output_error(logits, label, error_bits)
+        return error, saturated, int((logits != rounded).sum()), int(np.argmax(drives))
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.logit = logit = RoundSaturate(self.drive_bits, LOGIT_BITS + 1)
+        m.d.comb += [logit.shift.eq(self.shift), logit.bits.eq(LOGIT_BITS)]
+        m.submodules.table = table = Memory(
+            shape=RECIPROCAL_FRACTION + 1, depth=1 << RECIPROCAL_INDEX_BITS, init=reciprocal_table().tolist()
+        )
+        entry = table.read_port()
+
+        scanning, summing, subtracting, restart = Signal(), Signal(), Signal(), Signal()
+
+        # Addresses: all classes once, whenever a pass starts.
+        final = Signal(CLASS_BITS, reset_less=True)
+        last = Signal()
+        m.d.sync += final.eq(self.classes - 1)
+        m.d.comb += last.eq(self.index_valid & (self.index == final))
+        with m.If(restart):
+            m.d.sync += [self.index.eq(0), self.index_valid.eq(1)]
+        with m.Elif(self.index_valid):
+            m.d.sync += [self.index.eq(self.index + 1), self.index_valid.eq(~last)]
+
+        # First pass.
+        sample = Signal(signed(self.drive_bits), reset_less=True)
+        m.d.sync += sample.eq(self.drive)
+        sampled, sampled_last = delay(m, Cat(self.index_valid, last), self.read_latency + 1, "sampled", reset_less=False)
+        sampled_index = delay(m, self.index, self.read_latency + 1, "sampled_index")
+        largest = Signal(signed(self.drive_bits), reset_less=True)
+        nothing = Signal()
+        with m.If(scanning & sampled & (nothing | (sample > largest))):
+            m.d.sync += [largest.eq(sample), self.prediction.eq(sampled_index)]
+        with m.If(restart):
+            m.d.sync += nothing.eq(1)
+        with m.Elif(sampled):
+            m.d.sync += nothing.eq(0)
+
+        # Terms, for the second and third pass.
+        m.d.comb += logit.value.eq(sample)
+        rounded, rounded_last = delay(
+            m, Cat(sampled, sampled_last) & (summing | subtracting).replicate(2), logit.latency, "rounded", reset_less=False
+        )
+        m.d.sync += self.logit_saturated.eq(logit.saturated & rounded & summing)
+        largest_logit = Signal(signed(LOGIT_BITS + 1), reset_less=True)
+        distance = Signal(signed(LOGIT_BITS + 2), reset_less=True)
+        whole = Signal(LOGIT_BITS + 2 - LOGIT_FRACTION, reset_less=True)
+        fraction = Signal(LOGIT_FRACTION, reset_less=True)
+        # One bit is kept below the point, as in RoundSaturate, whose shift cannot change from value to value.
+        mantissa = Cat(Const(0, TERM_FRACTION - LOGIT_FRACTION + 1), fraction, Const(1, 1))
+        coarse, fine = Signal(len(mantissa), reset_less=True), Signal(len(mantissa), reset_less=True)
+        term = Signal(TERM_FRACTION + 1, reset_less=True)
+        m.d.sync += [
+            distance.eq(logit.result - largest_logit),
+            whole.eq(-(distance >> LOGIT_FRACTION)),
+            fraction.eq(distance[:LOGIT_FRACTION]),
+            coarse.eq(mantissa >> Cat(Const(0, 3), whole[3:])),
+            fine.eq(coarse >> delay(m, whole[:3], 1, "within")),
+            term.eq((fine >> 1) + fine[0]),
+        ]
+        summed, summed_last = delay(m, Cat(rounded, rounded_last), 5, "term", reset_less=False)
+
+        # The sum: after the second pass it is halved until it lies in [1, 2), and its leading bits address the table.
+        total = Signal(TERM_FRACTION + CLASS_BITS + 1, reset_less=True)
+        reciprocal = Signal(RECIPROCAL_FRACTION + 1, reset_less=True)
+        m.d.comb += entry.addr.eq(total[TERM_FRACTION - RECIPROCAL_INDEX_BITS : TERM_FRACTION])
+        with m.If(summing & summed):
+            m.d.sync += total.eq(total + term)
+
+        # Third pass.
+        m.submodules.probability = probability = RoundSaturate(TERM_FRACTION + RECIPROCAL_FRACTION + 2, ERROR_BITS + 3)
+        product = Signal(TERM_FRACTION + RECIPROCAL_FRACTION + 1, reset_less=True)
+        m.d.sync += product.eq(term * reciprocal)
+        m.d.comb += [
+            # A probability is at most 1: nothing is clipped here.
+            probability.bits.eq(ERROR_BITS + 2),
+            probability.value.eq(delay(m, product, 1, "product")),
+        ]
+        arrived, arrived_last = delay(
+            m, Cat(summed, summed_last) & subtracting.replicate(2), 2 + probability.latency, "probability", reset_less=False
+        )
+        position = Signal(CLASS_BITS, reset_less=True)
+        with m.If(restart):
+            m.d.sync += position.eq(0)
+        with m.Elif(arrived):
+            m.d.sync += position.eq(position + 1)
+        one = Signal(signed(ERROR_BITS + 2), reset_less=True)
+        target = Signal(signed(ERROR_BITS + 2), reset_less=True)
+        exact = Signal(signed(ERROR_BITS + 2), reset_less=True)
+        # Of all values from -1 to 1 the two ends alone do not fit.
+        over, under = exact == one, exact == -one
+        m.d.sync += [
+            one.eq(1 << self.error_bits),
+            target.eq(Mux(position == self.label, one, 0)),
+            exact.eq(target - delay(m, probability.result, 1, "subtrahend")),
+            self.saturated.eq(over | under),
+            self.error.eq(Mux(over, one - 1, Mux(under, 1 - one, exact))),
+            self.error_index.eq(delay(m, position, 2, "position")),
+        ]
+        leaving, leaving_last = delay(m, Cat(arrived, arrived_last), 2, "leaving", reset_less=False)
+        error_last = delay(m, leaving_last, 1, "error_last", reset_less=False)
+        m.d.sync += [self.error_valid.eq(leaving), self.done.eq(error_last)]
+
+        wait = Signal(range(logit.latency + 2), reset_less=True)
+        with m.FSM() as fsm:
+            m.d.comb += [scanning.eq(fsm.ongoing("SCAN")), summing.eq(fsm.ongoing("SUM")), subtracting.eq(fsm.ongoing("SUBTRACT"))]
+            with m.State("IDLE"), m.If(self.start):
+                m.d.comb += restart.eq(1)
+                m.d.sync += [
+                    wait.eq(0),
+                    total.eq(0),
+                    probability.shift.eq(RECIPROCAL_FRACTION + TERM_FRACTION - self.error_bits),
+                ]
+                m.next = "SCAN"
+            with m.State("SCAN"), m.If(sampled_last):
+                m.d.sync += self.done.eq(self.predict_only)
+                m.next = "ROUND"
+                with m.If(self.predict_only):
+                    m.next = "IDLE"
+            with m.State("ROUND"):
+                m.d.sync += [sample.eq(largest), wait.eq(wait + 1)]
+                with m.If(wait == logit.latency + 1):
+                    m.d.comb += restart.eq(1)
+                    m.d.sync += largest_logit.eq(logit.result)
+                    m.next = "SUM"
+            with m.State("SUM"), m.If(summed_last):
+                m.next = "HALVE"
+            with m.State("HALVE"):
+                with m.If(total[TERM_FRACTION + 1 :].any()):
+                    m.d.sync += [total.eq(total >> 1), probability.shift.eq(probability.shift + 1)]
+                with m.Else():
+                    m.next = "TABLE"
+            with m.State("TABLE"):
+                m.d.comb += restart.eq(1)
+                m.d.sync += reciprocal.eq(entry.data)
+                m.next = "SUBTRACT"
+            with m.State("SUBTRACT"), m.If(error_last):
+                m.next = "IDLE"
+        return m
