@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: ``frenn VERB ...``."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final, NoReturn
+
+from ..firmware.errors import FrennError
+from .requirements import check_python
+
+FAILED: Final = 2
+INTERRUPTED: Final = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments after the program's name; those of the process by default.
+
+    Returns
+    -------
+    int
+        Exit code: 0, 1 if a verification failed, 2 after a user's mistake (one line on the error output), 130 after
+        Ctrl-C.
+    """
+    try:
+        check_python()
+        arguments = _parser().parse_args(argv)
+        return int(arguments.run_verb(arguments))
+    except FrennError as error:
+        return _fail(str(error))
+    except BrokenPipeError:
+        # Who reads the output has gone. The interpreter must not flush into the broken pipe at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except OSError as error:
+        return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except KeyboardInterrupt:
+        print("frenn: stopped", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _fail(message: str) -> int:
+    print(f"frenn: error: {' '.join(message.split())}", file=sys.stderr)
+    return FAILED
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise FrennError(f"{message}; see {self.prog} --help")
+
+
+def _parser() -> argparse.ArgumentParser:
+    # Late, so that a Python which is too old is told so, not shown a failing import.
+    from importlib.metadata import version
+
+    from ..firmware.parameters import PRESETS
+    from . import commands
+    from .datasets import NAMES
+    from .targets import LINKS, TARGETS
+
+    parser = _Parser(prog="frenn", description="Train brain-inspired recurrent networks by Equilibrium Propagation.")
+    parser.add_argument("--version", action="version", version=f"frenn {version('frenn')}")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+
+    train = verbs.add_parser("train", help="train a network and leave a run folder")
+    train.add_argument("network", metavar="NETWORK", help="network file (TOML)")
+    train.add_argument("--on", choices=TARGETS, required=True, help="machine: the golden model, or the compiled RTL")
+    train.add_argument("--link", choices=LINKS, default="packets", help="what lies between driver and twin (default packets)")
+    train.add_argument("--engine", choices=PRESETS, help="preset to compile for (default: the first of 16 lanes or more that fits)")
+    train.add_argument("--lanes", type=int, metavar="N", help="lanes instead of the preset's; alone: of the smallest engine that fits")
+    train.add_argument("--data", choices=NAMES, default="digits", help="data set (default digits)")
+    train.add_argument("--data-dir", metavar="DIR", help="folder of the MNIST files (default: fetch them from OpenML)")
+    train.add_argument("--epochs", type=int, metavar="N", help="epochs (default: the network's)")
+    train.add_argument("--samples", type=int, metavar="N", help="the first N training samples alone")
+    train.add_argument("--seed", type=int, metavar="S", help="seed of every random choice (default: the network's)")
+    train.add_argument("--out", metavar="RUN", help="run folder (default runs/NAME-MACHINE, numbered)")
+    train.add_argument("--verify", action="store_true", help="train on golden and twin and compare every bit")
+    train.set_defaults(run_verb=commands.train)
+
+    evaluate = verbs.add_parser("eval", help="test accuracy of a run's weights")
+    evaluate.add_argument("run", metavar="RUN", help="run folder")
+    evaluate.add_argument("--on", choices=TARGETS, default="golden", help="machine (default golden)")
+    evaluate.add_argument("--link", choices=LINKS, default="packets", help="what lies between driver and twin (default packets)")
+    evaluate.add_argument("--data-dir", metavar="DIR", help="folder of the MNIST files (default: the run's)")
+    evaluate.set_defaults(run_verb=commands.evaluate)
+
+    check = verbs.add_parser("check", help="describe a network and say which engines it fits")
+    check.add_argument("network", metavar="NETWORK", help="network file (TOML)")
+    check.set_defaults(run_verb=commands.check)
+
+    generate = verbs.add_parser("generate", help="write the Verilog of an engine")
+    source = generate.add_mutually_exclusive_group()
+    source.add_argument("network", metavar="NETWORK", nargs="?", help="network file: the smallest engine that runs it")
+    source.add_argument("--preset", choices=PRESETS, help="engine by name (default small)")
+    generate.add_argument("--lanes", type=int, metavar="N", help="other number of lanes")
+    generate.add_argument("--link", choices=LINKS, default="packets", help="outer port: packets (default), or framed bytes")
+    generate.add_argument("-o", "--output", metavar="FILE", help="file (default: standard output)")
+    generate.set_defaults(run_verb=commands.generate)
+    return parser
