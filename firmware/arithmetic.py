@@ -155,7 +155,8 @@ def softmax_terms(logits: IntArray) -> IntArray:
     mantissa = (1 << LOGIT_FRACTION) + (distance & ((1 << LOGIT_FRACTION) - 1))
     exponent = np.minimum(-(distance >> LOGIT_FRACTION), TERM_FRACTION + 2)
     scaled = mantissa << (TERM_FRACTION - LOGIT_FRACTION)
-    return (scaled + ((np.int64(1) << exponent) >> 1)) >> exponent
+    terms: IntArray = (scaled + ((np.int64(1) << exponent) >> 1)) >> exponent
+    return terms
 
 
 def output_error(logits: IntArray, label: int, error_fraction: int) -> tuple[IntArray, IntArray]:
@@ -267,6 +268,6 @@ def update_weights(
     -------
     weights, saturated : int64 array, bool array of the same shape
     """
-    exact = weights + ((np.multiply.outer(deviations, states) + noise) >> np.int64(shift))
+    exact = weights + ((np.outer(deviations, states) + noise) >> np.int64(shift))
     learned = saturate(exact, bits)
     return learned, learned != exact

@@ -2,6 +2,7 @@
 """The compiler: a network becomes a program and a memory map for given engine parameters."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -130,7 +131,7 @@ def compile_network(network: Network, parameters: EngineParameters) -> Program:
     return _Compiler(network, parameters).compile()
 
 
-def requirements(network: Network, lanes: int) -> dict[str, object]:
+def requirements(network: Network, lanes: int) -> dict[str, Any]:
     """Parameters of the smallest engine, with power-of-two depths, that runs a network on so many lanes."""
     needed = _needs(network, lanes)
     for name in ("weight_depth", "neuron_depth", "row_depth", "program_depth"):

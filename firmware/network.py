@@ -5,6 +5,7 @@ import hashlib
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -183,7 +184,7 @@ class Network:
             for end in (edge.source, edge.target):
                 _require(end in names, f"edges[{number}]", "source or target", end, f"one of {', '.join(names)}")
             _integer(f"edges[{number}]", "feedback_exponent", edge.feedback_exponent, -15, 2)
-        chain = list(zip(names, names[1:], strict=False))
+        chain = list(pairwise(names))
         for edge in self.edges:
             _require(
                 (edge.source, edge.target) in chain,
@@ -202,7 +203,7 @@ class Network:
     def chain(cls, widths: list[int], *, feedback_exponent: int = -7, activation: str = "tanh", **rest: Any) -> "Network":
         """A chain of layers of the given widths with one feedback scale."""
         layers = _name_layers([{"width": width} for width in widths], activation)
-        edges = tuple(Edge(a.name, b.name, feedback_exponent) for a, b in zip(layers, layers[1:], strict=False))
+        edges = tuple(Edge(a.name, b.name, feedback_exponent) for a, b in pairwise(layers))
         return cls(rest.pop("name", "network"), layers, edges, **rest)
 
     @property
@@ -276,7 +277,7 @@ def parse_network(text: str, default_name: str = "network") -> Network:
     if "edges" in table:
         edges = tuple(_edge(number, entry, beta) for number, entry in enumerate(_list("edges", table["edges"])))
     else:
-        edges = tuple(Edge(a.name, b.name, beta) for a, b in zip(layers, layers[1:], strict=False))
+        edges = tuple(Edge(a.name, b.name, beta) for a, b in pairwise(layers))
     formats = {key: Format.parse(value) for key, value in _section(table, "formats", {f.name for f in fields(Formats)}).items()}
     learning = _section(table, "learning", {"rate", "halve_every", "epochs", "rounding"})
     if "rate" in learning:

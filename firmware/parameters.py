@@ -106,7 +106,8 @@ class EngineParameters:
         known = {item.name: item.type for item in fields(cls)}
         if set(table) != set(known):
             raise FrennError(f"engine: keys are {', '.join(sorted(table))}; legal are exactly {', '.join(sorted(known))}")
-        return cls(**{key: Format.parse(value) if known[key] is Format else value for key, value in table.items()})
+        values: dict[str, Any] = {key: Format.parse(value) if known[key] is Format else value for key, value in table.items()}
+        return cls(**values)
 
     @property
     def fingerprint(self) -> int:

@@ -13,7 +13,7 @@ from cocotb.triggers import FallingEdge, ReadOnly, RisingEdge
 
 async def start(dut: Any, period: int = 10) -> None:
     """Start the clock (``period`` ns) of a device under test, reset it and return after the reset."""
-    cocotb.start_soon(Clock(dut.clk, period, unit="ns").start())
+    Clock(dut.clk, period, unit="ns").start()
     dut.rst.value = 1
     for _ in range(2):
         await RisingEdge(dut.clk)
