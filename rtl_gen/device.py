@@ -1,0 +1,369 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The device: the engine behind one packet stream in and one out."""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..firmware.counters import NAMES
+from ..firmware.isa import INSTRUCTION_WORDS
+from ..firmware.parameters import MACHINE_VERSION, EngineParameters
+from ..firmware.protocol import ANSWER, HELLO_WORDS, Command, Hello, Register, Skip, Space, Status
+from .engine import Engine
+from .event_list import INDEX_BITS
+from .instruction import INSTRUCTION_BITS
+from .lane_array import LaneArray
+from .packet import PACKET
+
+
+class Device(wiring.Component):
+    """Takes requests and answers each, in order; `frenn.firmware.protocol` says what they mean.
+
+    A request that is wrong in any way is read to its end and answered with a status; it never stops the device.
+
+    Parameters
+    ----------
+    parameters : EngineParameters
+
+    Ports
+    -----
+    request : In, stream of `packet.PACKET`
+    answer : Out, stream of `packet.PACKET`
+
+    Throughput: two weights of one lane in two cycles, an input a cycle.
+    """
+
+    def __init__(self, parameters: EngineParameters) -> None:
+        self.parameters = parameters
+        super().__init__({"request": In(stream.Signature(PACKET)), "answer": Out(stream.Signature(PACKET))})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        parameters = self.parameters
+        lanes = parameters.lanes
+        m.submodules.engine = engine = Engine(parameters)
+        control = engine.control
+        word, last = self.request.payload.data, self.request.payload.last
+
+        command, tag, argument = Signal(8), Signal(8), Signal(16)
+        status = Signal(16)
+        address, count = Signal(32), Signal(16)
+        step, label = Signal(32), Signal(INDEX_BITS)
+        part = Signal(range(max(lanes // 2, INSTRUCTION_WORDS, 4)))
+        wait = Signal(range(LaneArray.fetch_latency + 2))
+        instruction = Signal(INSTRUCTION_BITS)
+        low, fetched = Signal(16), Signal(16)
+        high = Signal()
+
+        seed = Signal(32)
+        entries = {Command.TRAIN: Signal(range(parameters.program_depth)), Command.INFER: Signal(range(parameters.program_depth))}
+        inputs, classes = Signal(INDEX_BITS), Signal(INDEX_BITS)
+        wide = Signal()
+        skip = Signal(3, init=Skip.SOURCES | Skip.REST | Skip.RIGHT)
+        fastest, slowest = Signal(5), Signal(5)
+        inputs_left = Signal(INDEX_BITS)
+
+        depth = Signal(32)
+        with m.Switch(argument):
+            for space, size in (
+                (Space.PROGRAM, parameters.program_depth),
+                (Space.WEIGHTS, parameters.weight_depth),
+                (Space.REGISTERS, len(Register)),
+                (Space.STATES, parameters.neuron_depth),
+                (Space.DEVIATIONS, parameters.neuron_depth),
+                (Space.COUNTERS, len(NAMES)),
+            ):
+                with m.Case(space):
+                    m.d.comb += depth.eq(size)
+
+        training = command == Command.TRAIN
+        m.d.comb += [
+            control.seed.eq(seed),
+            control.step.eq(step),
+            control.label.eq(label),
+            control.rate.eq(argument),
+            control.skip_sources.eq((skip & Skip.SOURCES).bool()),
+            control.skip_rest.eq((skip & Skip.REST).bool()),
+            control.skip_right.eq((skip & Skip.RIGHT).bool()),
+            engine.entry.eq(Mux(training, entries[Command.TRAIN], entries[Command.INFER])),
+            engine.program_address.eq(address),
+            engine.program_data.eq(Cat(instruction[32:], word)),
+            engine.load_address.eq(address),
+            engine.load_value.eq(Mux(high, word[16:], word[:16]).as_signed()),
+            engine.read_address.eq(address),
+            engine.counter_select.eq(address),
+            fetched.eq(engine.fetched),
+            engine.input_value.eq(Mux(wide, word.word_select(part[:1], 16), word.word_select(part[:2], 8))),
+        ]
+
+        def finish(code: Status | Signal) -> None:
+            """End the request in the cycle in which its word is taken: answer, or read on to its end."""
+            m.d.comb += self.request.ready.eq(1)
+            m.d.sync += status.eq(code)
+            with m.If(last):
+                m.next = "ANSWER"
+            with m.Else():
+                m.next = "DISCARD"
+
+        with m.FSM():
+            with m.State("HEAD"):
+                m.d.comb += self.request.ready.eq(1)
+                m.d.sync += [command.eq(word[:8]), tag.eq(word[8:16]), argument.eq(word[16:])]
+                m.d.sync += [part.eq(0), high.eq(0), status.eq(Status.DONE)]
+                with m.If(self.request.valid):
+                    with m.Switch(word[:8]):
+                        with m.Case(Command.HELLO):
+                            finish(Status.DONE)
+                            with m.If(~last):
+                                m.d.sync += status.eq(Status.WRONG_LENGTH)
+                        with m.Case(Command.WRITE, Command.READ):
+                            m.next = "ADDRESS"
+                        with m.Case(Command.TRAIN):
+                            m.next = "STEP"
+                        with m.Case(Command.INFER):
+                            m.d.comb += engine.input_begin.eq(1)
+                            m.d.sync += inputs_left.eq(inputs)
+                            m.next = "INPUTS"
+                        with m.Default():
+                            finish(Status.UNKNOWN_COMMAND)
+                    with m.If(last & word[:8].matches(Command.WRITE, Command.READ, Command.TRAIN, Command.INFER)):
+                        finish(Status.WRONG_LENGTH)
+
+            with m.State("ADDRESS"):
+                m.d.comb += self.request.ready.eq(1)
+                m.d.sync += address.eq(word)
+                with m.If(self.request.valid):
+                    with m.If(command == Command.WRITE):
+                        with m.Switch(argument):
+                            for space in (Space.PROGRAM, Space.WEIGHTS, Space.REGISTERS):
+                                with m.Case(space):
+                                    m.next = f"WRITE {space.name}"
+                            with m.Default():
+                                finish(Status.UNKNOWN_SPACE)
+                        with m.If(last):
+                            m.next = "ANSWER"
+                    with m.Else():
+                        m.next = "COUNT"
+                        with m.If(last):
+                            finish(Status.WRONG_LENGTH)
+
+            with m.State("WRITE PROGRAM"):
+                m.d.comb += self.request.ready.eq(1)
+                with m.If(self.request.valid):
+                    m.d.sync += [instruction.eq(Cat(instruction[32:], word)), part.eq(part + 1)]
+                    with m.If(last):
+                        m.next = "ANSWER"
+                    with m.If(address >= depth):
+                        finish(Status.BAD_ADDRESS)
+                    with m.Elif(part == INSTRUCTION_WORDS - 1):
+                        m.d.comb += engine.program_enable.eq(1)
+                        m.d.sync += [part.eq(0), address.eq(address + 1)]
+                    with m.Elif(last):
+                        finish(Status.WRONG_LENGTH)
+
+            with m.State("WRITE WEIGHTS"):
+                with m.If(self.request.valid):
+                    with m.If(address >= depth):
+                        finish(Status.BAD_ADDRESS)
+                    with m.Else():
+                        m.d.comb += engine.load_step.eq(1)
+                        m.d.sync += high.eq(~high)
+                        with m.If(high):
+                            m.d.comb += self.request.ready.eq(1)
+                            m.d.sync += part.eq(part + 1)
+                            with m.If(part == lanes // 2 - 1):
+                                m.d.sync += part.eq(0)
+                                m.next = "STORE WEIGHTS"
+                            with m.If(last):
+                                m.next = "ANSWER"
+                                with m.If(part == lanes // 2 - 1):
+                                    m.next = "STORE LAST WEIGHTS"
+                                with m.Else():
+                                    finish(Status.WRONG_LENGTH)
+            for state, following in (("STORE WEIGHTS", "WRITE WEIGHTS"), ("STORE LAST WEIGHTS", "ANSWER")):
+                with m.State(state):
+                    m.d.comb += engine.load_write.eq(1)
+                    m.d.sync += address.eq(address + 1)
+                    m.next = following
+
+            with m.State("WRITE REGISTERS"):
+                m.d.comb += self.request.ready.eq(1)
+                with m.If(self.request.valid):
+                    m.d.sync += address.eq(address + 1)
+                    with m.If(last):
+                        m.next = "ANSWER"
+                    with m.If(address >= depth):
+                        finish(Status.BAD_ADDRESS)
+                    with m.Switch(address):
+                        for register, target in (
+                            (Register.SEED, seed),
+                            (Register.TRAIN_ENTRY, entries[Command.TRAIN]),
+                            (Register.INFER_ENTRY, entries[Command.INFER]),
+                            (Register.INPUTS, inputs),
+                            (Register.CLASSES, classes),
+                            (Register.WIDE_INPUTS, wide),
+                            (Register.SKIP, skip),
+                            (Register.FASTEST, fastest),
+                            (Register.SLOWEST, slowest),
+                        ):
+                            with m.Case(register):
+                                m.d.sync += target.eq(word)
+                        with m.Case(Register.CLEAR):
+                            m.d.comb += control.clear_counters.eq(word[0])
+
+            with m.State("COUNT"):
+                m.d.comb += self.request.ready.eq(1)
+                m.d.sync += count.eq(word)
+                with m.If(self.request.valid):
+                    with m.If(~last):
+                        finish(Status.WRONG_LENGTH)
+                    with m.Elif(~argument.matches(Space.WEIGHTS, Space.STATES, Space.DEVIATIONS, Space.COUNTERS)):
+                        finish(Status.UNKNOWN_SPACE)
+                    with m.Elif((word[16:] != 0) | (Cat(address, Const(0, 1)) + word[:16] > depth)):
+                        finish(Status.BAD_ADDRESS)
+                    with m.Else():
+                        m.next = "ANSWER"
+
+            with m.State("STEP"):
+                m.d.comb += self.request.ready.eq(1)
+                m.d.sync += step.eq(word)
+                with m.If(self.request.valid):
+                    m.next = "LABEL"
+                    with m.If(last):
+                        finish(Status.WRONG_LENGTH)
+            with m.State("LABEL"):
+                m.d.comb += [self.request.ready.eq(1), engine.input_begin.eq(self.request.valid)]
+                m.d.sync += [label.eq(word), inputs_left.eq(inputs)]
+                with m.If(self.request.valid):
+                    m.next = "INPUTS"
+                    with m.If(word >= classes):
+                        finish(Status.BAD_LABEL)
+                    with m.Elif((argument < fastest) | (argument > slowest)):
+                        finish(Status.BAD_RATE)
+                    with m.Elif(last):
+                        finish(Status.WRONG_LENGTH)
+            with m.State("INPUTS"):
+                with m.If(self.request.valid):
+                    m.d.comb += engine.input_push.eq(inputs_left != 0)
+                    m.d.sync += [part.eq(part + 1), inputs_left.eq(inputs_left - 1)]
+                    with m.If(inputs_left <= 1):
+                        m.d.comb += self.request.ready.eq(1)
+                        m.next = "RUN"
+                        with m.If(~last | (inputs_left == 0)):
+                            finish(Status.WRONG_LENGTH)
+                    with m.Elif(part == Mux(wide, 1, 3)):
+                        m.d.sync += part.eq(0)
+                        m.d.comb += self.request.ready.eq(1)
+                        with m.If(last):
+                            finish(Status.WRONG_LENGTH)
+            with m.State("RUN"):
+                m.d.comb += engine.start.eq(1)
+                m.next = "RUNNING"
+            with m.State("RUNNING"):
+                m.d.sync += part.eq(0)
+                # The sequencer leaves its idle state in the first cycle here.
+                with m.If(high & ~engine.running):
+                    m.d.comb += [
+                        control.trained.eq(training),
+                        control.inferred.eq(~training),
+                        control.zero_error.eq(training & ~engine.wrong),
+                    ]
+                    m.next = "ANSWER"
+                m.d.sync += high.eq(1)
+
+            with m.State("DISCARD"):
+                m.d.comb += self.request.ready.eq(1)
+                with m.If(self.request.valid & last):
+                    m.next = "ANSWER"
+
+            answer, answering = self.answer.payload, self.answer.valid
+            with m.State("ANSWER"):
+                body = Signal()
+                m.d.comb += [
+                    body.eq(
+                        (status == Status.DONE)
+                        & (command.matches(Command.HELLO, Command.TRAIN, Command.INFER) | ((command == Command.READ) & (count != 0)))
+                    ),
+                    answering.eq(1),
+                    answer.data.eq(Cat(command | ANSWER, tag, status)),
+                    answer.last.eq(~body),
+                ]
+                m.d.sync += [part.eq(0), high.eq(0), wait.eq(0)]
+                with m.If(self.answer.ready):
+                    m.next = "HEAD"
+                    with m.If(body):
+                        with m.Switch(command):
+                            with m.Case(Command.HELLO):
+                                m.next = "ANSWER HELLO"
+                            with m.Case(Command.READ):
+                                m.next = "ANSWER READ"
+                                with m.If(argument == Space.WEIGHTS):
+                                    m.next = "FETCH WEIGHTS"
+                            with m.Default():
+                                m.next = "ANSWER SAMPLE"
+
+            with m.State("ANSWER HELLO"):
+                hello = Hello(MACHINE_VERSION, lanes, parameters.fingerprint).encode()
+                m.d.comb += [answering.eq(1), answer.last.eq(part == HELLO_WORDS - 1)]
+                with m.Switch(part):
+                    for index, value in enumerate(hello):
+                        with m.Case(index):
+                            m.d.comb += answer.data.eq(value)
+                with m.If(self.answer.ready):
+                    m.d.sync += part.eq(part + 1)
+                    with m.If(answer.last):
+                        m.next = "HEAD"
+
+            with m.State("ANSWER SAMPLE"):
+                m.d.comb += [
+                    answering.eq(1),
+                    answer.last.eq(1),
+                    answer.data.eq(Cat(engine.prediction, Const(0, 16 - INDEX_BITS), engine.wrong & training)),
+                ]
+                with m.If(self.answer.ready):
+                    m.next = "HEAD"
+
+            # Memories and counters answer the address a cycle later: the first cycle waits.
+            with m.State("ANSWER READ"):
+                with m.If(wait == 0):
+                    m.d.sync += wait.eq(1)
+                with m.Else():
+                    m.d.comb += [answering.eq(1), answer.last.eq((count == 1) & (high | (argument != Space.COUNTERS)))]
+                    with m.Switch(argument):
+                        with m.Case(Space.STATES):
+                            m.d.comb += [answer.data[:25].eq(engine.read_state), answer.data[25:].eq(engine.read_slope)]
+                        with m.Case(Space.DEVIATIONS):
+                            m.d.comb += answer.data.eq(engine.read_deviation)
+                        with m.Default():
+                            m.d.comb += answer.data.eq(Mux(high, engine.counter_value[32:], engine.counter_value[:32]))
+                    with m.If(self.answer.ready):
+                        m.d.sync += high.eq(~high)
+                        with m.If(high | (argument != Space.COUNTERS)):
+                            m.d.sync += [high.eq(0), wait.eq(0), address.eq(address + 1), count.eq(count - 1)]
+                            with m.If(count == 1):
+                                m.next = "HEAD"
+
+            with m.State("FETCH WEIGHTS"):
+                m.d.comb += engine.fetch.eq(wait == 0)
+                m.d.sync += wait.eq(wait + 1)
+                with m.If(wait == LaneArray.fetch_latency):
+                    m.d.sync += [part.eq(0), high.eq(0)]
+                    m.next = "ANSWER WEIGHTS"
+            with m.State("ANSWER WEIGHTS"):
+                m.d.comb += [
+                    answering.eq(high),
+                    answer.data.eq(Cat(low, fetched)),
+                    answer.last.eq((count == 1) & (part == lanes // 2 - 1)),
+                ]
+                with m.If(~high):
+                    m.d.comb += engine.load_step.eq(1)
+                    m.d.sync += [low.eq(fetched), high.eq(1)]
+                with m.Elif(self.answer.ready):
+                    m.d.comb += engine.load_step.eq(1)
+                    m.d.sync += [high.eq(0), part.eq(part + 1)]
+                    with m.If(part == lanes // 2 - 1):
+                        m.d.sync += [address.eq(address + 1), count.eq(count - 1), wait.eq(0)]
+                        m.next = "FETCH WEIGHTS"
+                        with m.If(answer.last):
+                            m.next = "HEAD"
+        return m

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lists of the neurons that matter: changed ones, or those that are not zero."""
+
+from amaranth.hdl import Module, Signal, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+INDEX_BITS = 12
+"""Bits of a neuron's number within its layer."""
+
+
+class EventList(wiring.Component):
+    """(neuron, value) pairs of every layer, written in one walk over the layer and read any number of times.
+
+    The list of a layer begins at the address of the layer's first neuron, so it always has room; how long it is
+    stands in a second memory, by the layer's number.
+
+    Parameters
+    ----------
+    value_bits : int
+        Signed bits of a value.
+    depth : int
+        Neurons of all layers.
+    nodes : int
+        Layers.
+
+    Ports
+    -----
+    begin, base, node : In
+        A layer's list begins anew at ``base``; ``node`` is the layer's number.
+    push, index, value : In
+        Append a pair; at the earliest in the cycle after ``begin``.
+    read_address, entry : In, Out
+        A pair, one cycle after its address.
+    read_node, count : In, Out
+        Length of a layer's list, in the same cycle; up to date from the second cycle after the last push.
+
+    Throughput one pair a cycle, written and read.
+    """
+
+    def __init__(self, value_bits: int, depth: int, nodes: int) -> None:
+        self.depth = depth
+        self.nodes = nodes
+        self.layout = data.StructLayout({"index": INDEX_BITS, "value": signed(value_bits)})
+        super().__init__(
+            {
+                "begin": In(1),
+                "base": In(range(depth)),
+                "node": In(range(nodes)),
+                "push": In(1),
+                "index": In(INDEX_BITS),
+                "value": In(signed(value_bits)),
+                "read_address": In(range(depth)),
+                "entry": Out(self.layout),
+                "read_node": In(range(nodes)),
+                "count": Out(INDEX_BITS),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.entries = entries = Memory(shape=self.layout, depth=self.depth, init=[])
+        m.submodules.counts = counts = Memory(shape=INDEX_BITS, depth=self.nodes, init=[])
+        write, read = entries.write_port(), entries.read_port()
+        write_count, read_count = counts.write_port(), counts.read_port(domain="comb")
+
+        address = Signal(range(self.depth), reset_less=True)
+        length = Signal(INDEX_BITS, reset_less=True)
+        node = Signal(range(self.nodes), reset_less=True)
+        dirty = Signal()
+        m.d.sync += dirty.eq(self.begin | self.push)
+        with m.If(self.begin):
+            m.d.sync += [address.eq(self.base), length.eq(0), node.eq(self.node)]
+        with m.Elif(self.push):
+            m.d.sync += [address.eq(address + 1), length.eq(length + 1)]
+        m.d.comb += [
+            write.en.eq(self.push),
+            write.addr.eq(address),
+            write.data.index.eq(self.index),
+            write.data.value.eq(self.value),
+            write_count.en.eq(dirty),
+            write_count.addr.eq(node),
+            write_count.data.eq(length),
+            read.addr.eq(self.read_address),
+            self.entry.eq(read.data),
+            read_count.addr.eq(self.read_node),
+            self.count.eq(read_count.data),
+        ]
+        return m

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Verilog and other text of the device."""
+
+from amaranth.back import verilog as verilog_backend
+from amaranth.lib import wiring
+
+from ..firmware.errors import FrennError
+from ..firmware.parameters import EngineParameters
+from .device import Device
+
+LINKS = ("packets", "bytes")
+"""What the device is reached through: bare packet streams, or byte streams with the framing between."""
+
+
+def top(parameters: EngineParameters, link: str = "packets") -> wiring.Component:
+    """The device behind a link.
+
+    Raises
+    ------
+    FrennError
+        If there is no such link.
+    """
+    if link == "packets":
+        return Device(parameters)
+    if link == "bytes":
+        from .byte_device import ByteDevice
+
+        return ByteDevice(parameters)
+    raise FrennError(f"link {link!r} is unknown; legal are {', '.join(LINKS)}")
+
+
+def verilog(parameters: EngineParameters, link: str = "packets") -> str:
+    """Verilog of the device; equal parameters always give equal text."""
+    return verilog_backend.convert(top(parameters, link), name="frenn", emit_src=False, strip_internal_attrs=True)

@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Addresses and values for the lane array: FORWARD, TRANSPOSED and UPDATE, a command a cycle."""
+
+from typing import Final
+
+from amaranth.hdl import Const, Module, Mux, Signal, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from ..firmware.arithmetic import RANDOM_BITS, ROW_ROTATION
+from ..firmware.isa import Op
+from ..firmware.parameters import EngineParameters
+from .event_list import INDEX_BITS
+from .instruction import INSTRUCTION
+from .lane_array import LaneArray, command_signature
+from .neurons import SUM_LATENCY
+from .pipeline import delay
+
+ISSUE: Final = 3
+"""Cycles from a list address to its command."""
+
+PASS: Final = SUM_LATENCY
+"""Least cycles from one row block of a transposed pass to the next, so that a drive is written before it is read again."""
+
+
+class Issuer(wiring.Component):
+    """Walks row blocks (outer loop) and sources or columns (inner loop), leaving out what changes nothing.
+
+    Parameters
+    ----------
+    parameters : EngineParameters
+
+    Ports
+    -----
+    start, instruction : In
+        Execute; only while `idle`.
+    rate : In
+        Minus log2 of the learning rate.
+    idle : Out
+        The last instruction's sums are in the drives, its weights in the memory.
+    current : Out
+        The instruction under way.
+    transposed, update, nearest : Out
+        Mode of the lane array.
+    command : Out
+        See `lane_array.command_signature`.
+    list_full, list_address, list_node : Out
+        Entry of an event list wanted; `entry_index`, `entry_value` : In, a cycle later; `count` : In, at once.
+    block, changed_block, valued_block : Out, In, In
+        Flags of a row block, at once.
+    event_forward, event_transposed, event_update : Out
+        A product that was asked for is under way.
+    event_lanes : Out
+        Rows that exist in it.
+    event_skipped_sources, event_skipped_columns : Out
+        Sources or columns left out.
+
+    Throughput one command a cycle; one cycle for each row block, skipped or not.
+    """
+
+    def __init__(self, parameters: EngineParameters) -> None:
+        self.parameters = parameters
+        self.transposed_latency = LaneArray.transposed_latency(parameters)
+        neurons = range(parameters.neuron_depth)
+        super().__init__(
+            {
+                "start": In(1),
+                "instruction": In(INSTRUCTION),
+                "rate": In(5),
+                "idle": Out(1),
+                "current": Out(INSTRUCTION),
+                "transposed": Out(1),
+                "update": Out(1),
+                "nearest": Out(1),
+                "command": Out(command_signature(parameters)),
+                "list_full": Out(1),
+                "list_address": Out(neurons),
+                "list_node": Out(range(parameters.program_depth)),
+                "entry_index": In(INDEX_BITS),
+                "entry_value": In(signed(parameters.vector_bits + 1)),
+                "count": In(INDEX_BITS),
+                "block": Out(range(parameters.row_depth)),
+                "changed_block": In(1),
+                "valued_block": In(1),
+                "event_forward": Out(1),
+                "event_transposed": Out(1),
+                "event_update": Out(1),
+                "event_lanes": Out(range(parameters.lanes + 1)),
+                "event_skipped_sources": Out(INDEX_BITS),
+                "event_skipped_columns": Out(INDEX_BITS),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        parameters = self.parameters
+        lanes = parameters.lanes
+        now = self.current
+        transposed = self.transposed
+        m.d.comb += [
+            self.list_full.eq(now.full),
+            self.list_node.eq(now.node),
+            self.nearest.eq(now.nearest),
+            self.transposed.eq(now.op == Op.TRANSPOSED),
+            self.update.eq(now.op == Op.UPDATE),
+        ]
+
+        base = Signal(range(parameters.weight_depth), reset_less=True)
+        left = Signal(INDEX_BITS, reset_less=True)
+        turn = Signal(range(RANDOM_BITS), reset_less=True)
+        first_block = Signal(reset_less=True)
+        inner = Signal(INDEX_BITS, reset_less=True)
+        inner_left = Signal(INDEX_BITS, reset_less=True)
+        empty = Signal(reset_less=True)
+        rows = Signal(range(lanes + 1))
+        m.d.comb += rows.eq(Mux(left > lanes, lanes, left))
+        length = Signal(INDEX_BITS)
+        m.d.comb += length.eq(Mux(transposed, now.columns, self.count))
+        active = Signal()
+        with m.If(transposed):
+            m.d.comb += active.eq(self.changed_block | (now.first & first_block))
+        with m.Elif(self.update):
+            m.d.comb += active.eq(self.valued_block & (self.count != 0))
+        with m.Else():
+            m.d.comb += active.eq((self.count != 0) | now.first)
+
+        # A forward block's sums leave the chain before the next block's come; a transposed pass waits for its drives.
+        spacing = Signal(range(max(lanes, PASS) + 1))
+        with m.If(spacing != 0):
+            m.d.sync += spacing.eq(spacing - 1)
+        forward_drain = ISSUE + LaneArray.forward_latency + SUM_LATENCY
+        transposed_drain = ISSUE + self.transposed_latency + SUM_LATENCY
+        update_drain = ISSUE + LaneArray.update_latency + 1
+        drain = Signal(range(max(forward_drain + lanes, transposed_drain, update_drain) + 1))
+
+        issue, last, go = Signal(), Signal(), Signal()
+        next_block = Signal()
+        with m.If(next_block):
+            m.d.sync += [
+                base.eq(base + now.columns),
+                self.block.eq(self.block + 1),
+                left.eq(left - lanes),
+                turn.eq(turn + ROW_ROTATION * lanes % RANDOM_BITS),
+            ]
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.comb += self.idle.eq(1)
+                with m.If(self.start):
+                    m.d.sync += [
+                        now.eq(self.instruction),
+                        base.eq(self.instruction.weights),
+                        self.block.eq(self.instruction.row),
+                        left.eq(self.instruction.rows),
+                        turn.eq(0),
+                        first_block.eq(1),
+                    ]
+                    m.next = "BLOCK"
+            with m.State("BLOCK"):
+                m.d.sync += [
+                    inner.eq(0),
+                    inner_left.eq(Mux(length == 0, 1, length)),
+                    empty.eq(length == 0),
+                ]
+                with m.If(active):
+                    m.d.comb += self.event_skipped_sources.eq(Mux(transposed, 0, now.columns - length))
+                    with m.If(transposed):
+                        m.d.sync += spacing.eq(PASS)
+                    m.next = "RUN"
+                with m.Else():
+                    with m.If(transposed):
+                        m.d.comb += self.event_skipped_columns.eq(now.columns)
+                    with m.Else():
+                        m.d.comb += self.event_skipped_sources.eq(now.columns)
+                    m.d.comb += next_block.eq(1)
+                    with m.If(left <= lanes):
+                        m.next = "DRAIN"
+            with m.State("RUN"):
+                m.d.comb += [
+                    last.eq(inner_left == 1),
+                    issue.eq(~last | self.update | (spacing == 0)),
+                    go.eq(issue & last),
+                ]
+                with m.If(issue):
+                    m.d.sync += [inner.eq(inner + 1), inner_left.eq(inner_left - 1)]
+                with m.If(go):
+                    m.d.comb += next_block.eq(1)
+                    m.d.sync += first_block.eq(0)
+                    with m.If(now.op == Op.FORWARD):
+                        m.d.sync += [spacing.eq(rows), drain.eq(forward_drain + rows)]
+                    with m.Elif(transposed):
+                        m.d.sync += drain.eq(transposed_drain)
+                    with m.Else():
+                        m.d.sync += drain.eq(update_drain)
+                    m.next = "BLOCK"
+                    with m.If(left <= lanes):
+                        m.next = "DRAIN"
+            with m.State("DRAIN"):
+                with m.If(drain == 0):
+                    m.next = "IDLE"
+        with m.If((drain != 0) & ~go):
+            m.d.sync += drain.eq(drain - 1)
+
+        # The list is read while the block's part of the address waits; then both meet.
+        column = Signal(INDEX_BITS)
+        value = Signal(signed(parameters.broadcast_bits))
+        m.d.sync += self.list_address.eq(now.source + inner)
+        shift = Signal(range(parameters.broadcast_bits), reset_less=True)
+        m.d.sync += shift.eq(now.shift - self.rate)
+        m.d.comb += [
+            column.eq(Mux(transposed, delay(m, inner, 2, "inner"), Mux(delay(m, empty, 2, "empty"), 0, self.entry_index))),
+            value.eq(Mux(delay(m, empty, 2, "none"), 0, self.entry_value)),
+        ]
+        command = self.command
+        flags = {
+            "valid": issue,
+            "start": inner == 0,
+            "last": last,
+            "restart": (inner == 0) & transposed | first_block & ~transposed,
+            "overwrite": now.first & (first_block | ~transposed),
+        }
+        m.d.sync += [
+            command.address.eq(delay(m, base, 2, "base") + column),
+            command.row.eq(delay(m, self.block, 2, "block")),
+            command.rows.eq(delay(m, rows, 2, "rows")),
+            command.turn.eq(delay(m, turn, 2, "turn")),
+            command.column.eq(now.column + column),
+            command.value.eq(Mux(self.update, (value << shift)[: parameters.broadcast_bits].as_signed(), value)),
+        ]
+        for name, flag in flags.items():
+            m.d.sync += getattr(command, name).eq(delay(m, flag, 2, name, reset_less=name != "valid"))
+
+        m.d.comb += [
+            self.event_forward.eq(issue & (now.op == Op.FORWARD) & ~empty),
+            self.event_transposed.eq(issue & transposed),
+            self.event_update.eq(issue & self.update),
+            self.event_lanes.eq(Mux(issue & ~empty, rows, Const(0))),
+        ]
+        return m

@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All lanes: weight memory, broadcast, adder tree, drain chain and random words."""
+
+from typing import Final
+
+import numpy as np
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from ..firmware.arithmetic import RANDOM_BITS, ROW_ROTATION, IntArray
+from ..firmware.parameters import EngineParameters
+from .lane import Lane
+from .pipeline import delay
+from .random_words import RandomWords
+from .weights import WeightMemory
+
+BROADCAST: Final = 2
+"""Registers between the head of the array and the lanes."""
+
+
+def command_signature(parameters: EngineParameters) -> wiring.Signature:
+    """What the array does in one cycle.
+
+    Members
+    -------
+    valid : 1
+        There is something to multiply.
+    address : weight address
+    row : row block of the values that the lanes multiply with (transposed, update)
+    value : signed(broadcast_bits)
+        Source value (forward, update).
+    start, last : 1
+        First and last product of a row block (forward).
+    restart, overwrite : 1
+        For the sums: their drives start again at the target's first neuron; they replace what is there.
+    rows : range(lanes + 1)
+        Rows of the block, which is how many sums a forward block gives.
+    column, turn : 20, 5
+        For the random words (update).
+    """
+    return wiring.Signature(
+        {
+            "valid": Out(1),
+            "address": Out(range(parameters.weight_depth)),
+            "row": Out(range(parameters.row_depth)),
+            "value": Out(signed(parameters.broadcast_bits)),
+            "start": Out(1),
+            "last": Out(1),
+            "restart": Out(1),
+            "overwrite": Out(1),
+            "rows": Out(range(parameters.lanes + 1)),
+            "column": Out(20),
+            "turn": Out(5),
+        }
+    )
+
+
+def row_signature(parameters: EngineParameters) -> wiring.Signature:
+    """A neuron's value on its way into the row memory of its lane.
+
+    The write of the neuron in lane 0 sets the other lanes of the row block to zero, so that rows that do not exist
+    are zero in every block that is written from its first row on.
+    """
+    return wiring.Signature(
+        {
+            "valid": Out(1),
+            "lane": Out(range(parameters.lanes)),
+            "address": Out(range(parameters.row_depth)),
+            "change": Out(signed(parameters.vector_bits + 1)),
+            "value": Out(signed(parameters.vector_bits)),
+            "values": Out(1),
+        }
+    )
+
+
+class LaneArray(wiring.Component):
+    """The multiply-accumulate array.
+
+    Parameters
+    ----------
+    parameters : EngineParameters
+
+    Ports
+    -----
+    transposed, update, nearest : In
+        Mode; stable while commands are under way.
+    seed, step : In, 32
+        For the random words; stable likewise.
+    command : In
+        See `command_signature`. Forward: after ``last`` of a block at least ``rows`` cycles pass before the next ``last``.
+    rows : In
+        See `row_signature`; visible to commands from the second cycle after it.
+    sum, sum_valid, sum_restart, sum_overwrite : Out
+        Sums: of a forward block one per row in their order, from `forward_latency` cycles after ``last`` on; of a transposed
+        pass one per command, `transposed_latency` cycles after it.
+    clipped : Out
+        Weights clipped by an update in one cycle.
+    load_step, load_value, load_write, load_address : In
+        Weights from outside: ``load_step`` shifts a weight in, lane 0's first; ``load_write`` writes all of them to the address.
+    fetch : In
+        The chain takes the weights of ``load_address``, `fetch_latency` cycles later; then ``load_step`` moves on.
+    fetched : Out, signed
+        Weight at the chain's end: lane 0's first.
+
+    Throughput one command a cycle. Weights are written `update_latency` cycles after their command.
+    """
+
+    operand_time: Final = RandomWords.latency + BROADCAST - Lane.update_latency
+    """Cycles from a command to its operands at the lanes."""
+    forward_latency: Final = operand_time + Lane.chain_latency
+    update_latency: Final = operand_time + Lane.learned_latency
+    fetch_latency: Final = operand_time + 1
+
+    def __init__(self, parameters: EngineParameters) -> None:
+        self.parameters = parameters
+        super().__init__(
+            {
+                "transposed": In(1),
+                "update": In(1),
+                "nearest": In(1),
+                "seed": In(32),
+                "step": In(32),
+                "command": In(command_signature(parameters)),
+                "rows": In(row_signature(parameters)),
+                "sum": Out(signed(parameters.accumulator_bits)),
+                "sum_valid": Out(1),
+                "sum_restart": Out(1),
+                "sum_overwrite": Out(1),
+                "clipped": Out(range(parameters.lanes + 1)),
+                "load_step": In(1),
+                "load_value": In(signed(parameters.weight.width)),
+                "load_write": In(1),
+                "load_address": In(range(parameters.weight_depth)),
+                "fetch": In(1),
+                "fetched": Out(signed(parameters.weight.width)),
+            }
+        )
+
+    @classmethod
+    def transposed_latency(cls, parameters: EngineParameters) -> int:
+        """Cycles from a command of a transposed pass to its sum: the adder tree has a register per level."""
+        return cls.operand_time + Lane.product_latency + (parameters.lanes - 1).bit_length()
+
+    @staticmethod
+    def model_forward(weights: IntArray, values: IntArray) -> IntArray:
+        """(rows,) sums of a (rows, columns) block and (columns,) source values."""
+        return np.asarray(weights @ values)
+
+    @staticmethod
+    def model_transposed(weights: IntArray, changes: IntArray) -> IntArray:
+        """(columns,) sums of a (rows, columns) block and (rows,) row changes."""
+        return np.asarray(weights.T @ changes)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        parameters, command = self.parameters, self.command
+        count = parameters.lanes
+        m.submodules.weights = weights = WeightMemory(parameters)
+        m.submodules.random = random = RandomWords()
+        lanes = [Lane(parameters) for _ in range(count)]
+        for index, lane in enumerate(lanes):
+            m.submodules[f"lane_{index}"] = lane
+
+        # An update meets its weight when the product is ready, so its address waits at the head, not its weight in the lanes.
+        address = Signal(range(parameters.weight_depth))
+        m.d.comb += address.eq(Mux(self.update, delay(m, command.address, Lane.update_latency, "waiting"), command.address))
+        with m.If(self.fetch):
+            m.d.comb += address.eq(self.load_address)
+        to_memory = self.operand_time - weights.latency
+        m.d.comb += weights.read_address.eq(delay(m, address, to_memory, "address"))
+
+        m.d.comb += [random.seed.eq(self.seed), random.step.eq(self.step), random.column.eq(command.column), random.turn.eq(command.turn)]
+        word = delay(m, random.word, BROADCAST, "word")
+        value = delay(m, command.value, self.operand_time, "value")
+        row = delay(m, command.row, self.operand_time - 1, "row")
+        forward = command.valid & ~self.transposed & ~self.update
+        enable = delay(m, forward, self.operand_time, "enable", reset_less=False)
+        start = delay(m, command.start, self.operand_time, "start")
+        capture = delay(m, forward & command.last, self.operand_time, "capture", reset_less=False)
+        chain_weight = delay(m, self.fetch, self.operand_time, "fetch", reset_less=False)
+
+        # A captured block leaves the chain row by row.
+        arrives = delay(m, capture, Lane.chain_latency - 1, "arrives", reset_less=False)
+        arriving = self.operand_time + Lane.chain_latency - 1
+        left = Signal(range(count + 1))
+        fresh = Signal()
+        m.d.sync += fresh.eq(0)
+        with m.If(arrives):
+            m.d.sync += [left.eq(delay(m, command.rows, arriving, "rows")), fresh.eq(1)]
+        with m.Elif(left != 0):
+            m.d.sync += left.eq(left - 1)
+        restart = Signal(reset_less=True)
+        overwrite = Signal(reset_less=True)
+        with m.If(arrives):
+            m.d.sync += [
+                restart.eq(delay(m, command.restart, arriving, "restart")),
+                overwrite.eq(delay(m, command.overwrite, arriving, "overwrite")),
+            ]
+
+        writes = delay(m, command.valid & self.update, self.update_latency, "write", reset_less=False)
+        m.d.comb += [
+            weights.write_enable.eq(writes | self.load_write),
+            weights.write_address.eq(
+                Mux(self.load_write, self.load_address, delay(m, command.address, self.update_latency, "written"))
+            ),
+        ]
+
+        rows = wiring.Signature({"rows": Out(row_signature(parameters))}).create().rows
+        m.d.sync += [getattr(rows, name).eq(getattr(self.rows, name)) for name in self.rows.signature.members]
+        for index, lane in enumerate(lanes):
+            selected = rows.lane == index
+            m.d.comb += [
+                lane.transposed.eq(self.transposed),
+                lane.update.eq(self.update),
+                lane.nearest.eq(self.nearest),
+                lane.weight.eq(weights.read_data[index]),
+                lane.value.eq(value),
+                lane.row.eq(row),
+                lane.enable.eq(enable),
+                lane.start.eq(start),
+                lane.capture.eq(capture),
+                lane.noise.eq(word.rotate_left(ROW_ROTATION * index % RANDOM_BITS)[RANDOM_BITS - parameters.update_shift :]),
+                lane.chain_step.eq(self.load_step | (left != 0)),
+                lane.chain_weight.eq(chain_weight),
+                lane.chain_in.eq(self.load_value if index == count - 1 else lanes[index + 1].chain),
+                lane.row_write.eq(rows.valid & (selected | (rows.lane == 0))),
+                lane.row_select.eq(selected),
+                lane.row_values.eq(rows.values),
+                lane.row_address.eq(rows.address),
+                lane.row_change.eq(rows.change),
+                lane.row_value.eq(rows.value),
+                weights.write_data[index].eq(Mux(self.load_write, lane.chain[: parameters.weight.width].as_signed(), lane.learned)),
+            ]
+        m.d.comb += self.fetched.eq(lanes[0].chain)
+
+        terms: list[Value] = [lane.product for lane in lanes]
+        for level in range((count - 1).bit_length()):
+            pairs = [terms[index : index + 2] for index in range(0, len(terms), 2)]
+            bits = min(len(terms[0]) + 1, parameters.accumulator_bits)
+            terms = [Signal(signed(bits), name=f"tree_{level}_{index}", reset_less=True) for index in range(len(pairs))]
+            m.d.sync += [term.eq(sum(pair)) for term, pair in zip(terms, pairs, strict=True)]
+        across = [
+            delay(m, flag, self.transposed_latency(parameters), f"across_{name}", reset_less=name != "valid")
+            for name, flag in (
+                ("valid", command.valid & self.transposed),
+                ("restart", command.restart),
+                ("overwrite", command.overwrite),
+            )
+        ]
+        m.d.comb += [
+            self.sum.eq(Mux(self.transposed, terms[0], lanes[0].chain)),
+            self.sum_valid.eq(Mux(self.transposed, across[0], left != 0)),
+            self.sum_restart.eq(Mux(self.transposed, across[1], restart & fresh)),
+            self.sum_overwrite.eq(Mux(self.transposed, across[2], overwrite)),
+        ]
+
+        flags = Cat(lane.clipped for lane in lanes)
+        parts = [Signal(range(9), name=f"clipped_{index}", reset_less=True) for index in range(-(-count // 8))]
+        m.d.sync += [part.eq(sum(flags[8 * index : 8 * index + 8])) for index, part in enumerate(parts)]
+        with m.If(delay(m, writes, 1, "counted", reset_less=False)):
+            m.d.sync += self.clipped.eq(sum(parts))
+        with m.Else():
+            m.d.sync += self.clipped.eq(0)
+        return m

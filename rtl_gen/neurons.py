@@ -1,0 +1,355 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The neuron unit: drives, states and deviations of all neurons, one neuron a cycle."""
+
+from typing import Final
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from ..firmware.arithmetic import LOGIT_BITS, SLOPE_FRACTION
+from ..firmware.isa import Op
+from ..firmware.parameters import EngineParameters
+from .activation import Activation
+from .event_list import INDEX_BITS, EventList
+from .instruction import INSTRUCTION
+from .lane_array import row_signature
+from .output_error import OutputError
+from .pipeline import delay
+from .rounding import RoundSaturate
+
+SUM_LATENCY: Final = 5
+"""Cycles from a sum to its drive in the memory."""
+
+ROUNDED: Final = 1 + RoundSaturate.latency
+"""Cycles from the address of a drive to its rounded value."""
+SLOPED: Final = ROUNDED + Activation.latency
+"""... to its activation, or its product with the slope."""
+RESULT: Final = SLOPED + RoundSaturate.latency
+"""... to the rounded state or deviation."""
+COMPARED: Final = RESULT + 2
+"""... to the change."""
+DRAIN: Final = COMPARED + 4
+"""Cycles from the last neuron's address until lists, rows and flags may be read."""
+
+
+class NeuronUnit(wiring.Component):
+    """Executes ACTIVATE, DEVIATE, ERROR and PREDICT, and adds the array's sums to the drives.
+
+    Parameters
+    ----------
+    parameters : EngineParameters
+
+    Ports
+    -----
+    start, instruction : In
+        Execute; only while `idle`.
+    idle : Out
+        Everything of the last instruction can be read.
+    label : In
+        Target of the sample, for ERROR.
+    skip_sources : In
+        Lists hold only changed or nonzero neurons, and flags tell them; otherwise all are listed and flagged.
+    sum, sum_valid, sum_restart, sum_overwrite, sum_target, sum_shift : In
+        A sum for the drive after that of the sum before, or (restart) for that of the target's first neuron; shifted left.
+    rows : Out
+        See `lane_array.row_signature`.
+    input_begin, input_push, input_value : In
+        The next input of a sample.
+    list_full, list_address, list_node : In
+        Which list, which entry, which layer.
+    entry_index, entry_value : Out
+        The entry, one cycle later.
+    count : Out
+        Length of the layer's list, at once.
+    block, changed_block, valued_block : In, Out
+        Whether a row block holds a change, or a value that is not zero, at once.
+    clear_changed, changed : In, Out
+        Whether any neuron has changed since cleared.
+    wrong : Out
+        Whether the last output error had an element that is not zero.
+    prediction : Out
+        Of the last ERROR or PREDICT.
+    read_address, read_state, read_slope, read_deviation : In, Out
+        Contents of the memories for the host, 1 cycle later, while idle.
+    event_... : Out
+        Pulses for the performance counters.
+
+    Throughput one neuron a cycle; an instruction takes ``rows + DRAIN`` cycles, ERROR three walks over the layer.
+    """
+
+    def __init__(self, parameters: EngineParameters) -> None:
+        self.parameters = parameters
+        neurons = range(parameters.neuron_depth)
+        super().__init__(
+            {
+                "start": In(1),
+                "instruction": In(INSTRUCTION),
+                "idle": Out(1),
+                "label": In(INDEX_BITS),
+                "skip_sources": In(1),
+                "sum": In(signed(parameters.accumulator_bits)),
+                "sum_valid": In(1),
+                "sum_restart": In(1),
+                "sum_overwrite": In(1),
+                "sum_target": In(neurons),
+                "sum_shift": In(6),
+                "rows": Out(row_signature(parameters)),
+                "input_begin": In(1),
+                "input_push": In(1),
+                "input_value": In(parameters.vector_bits - 1),
+                "list_full": In(1),
+                "list_address": In(neurons),
+                "list_node": In(range(parameters.program_depth)),
+                "entry_index": Out(INDEX_BITS),
+                "entry_value": Out(signed(parameters.vector_bits + 1)),
+                "count": Out(INDEX_BITS),
+                "block": In(range(parameters.row_depth)),
+                "changed_block": Out(1),
+                "valued_block": Out(1),
+                "clear_changed": In(1),
+                "changed": Out(1),
+                "wrong": Out(1),
+                "prediction": Out(INDEX_BITS),
+                "read_address": In(neurons),
+                "read_state": Out(signed(parameters.vector_bits)),
+                "read_slope": Out(SLOPE_FRACTION + 1),
+                "read_deviation": Out(signed(parameters.vector_bits)),
+                "event_serial": Out(1),
+                "event_changed_state": Out(1),
+                "event_changed_deviation": Out(1),
+                "event_saturated_pre_activation": Out(1),
+                "event_saturated_drive": Out(1),
+                "event_saturated_deviation": Out(1),
+                "event_saturated_logit": Out(1),
+                "event_saturated_error": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        parameters = self.parameters
+        depth, vector = parameters.neuron_depth, signed(parameters.vector_bits)
+        instruction = Signal(INSTRUCTION, reset_less=True)
+        activating, deviating = Signal(), Signal()
+
+        state_layout = data.StructLayout({"value": vector, "slope": SLOPE_FRACTION + 1})
+        m.submodules.drives = drives = Memory(shape=signed(parameters.drive_bits), depth=depth, init=[])
+        m.submodules.states = states = Memory(shape=state_layout, depth=depth, init=[])
+        m.submodules.deviations = deviations = Memory(shape=vector, depth=depth, init=[])
+        drive_write, drive_read = drives.write_port(), drives.read_port()
+        state_write, state_read = states.write_port(), states.read_port()
+        deviation_write, deviation_read = deviations.write_port(), deviations.read_port()
+        m.submodules.changes = changes = EventList(parameters.vector_bits + 1, depth, parameters.program_depth)
+        m.submodules.nonzero = nonzero = EventList(parameters.vector_bits, depth, parameters.program_depth)
+
+        # Sums: shift, then read, add and write back.
+        address = Signal(range(depth), reset_less=True)
+        coarse = Signal(signed(parameters.drive_bits), reset_less=True)
+        fine = Signal(signed(parameters.drive_bits), reset_less=True)
+        added = Signal(signed(parameters.drive_bits), reset_less=True)
+        m.d.sync += [
+            coarse.eq((self.sum << Cat(Const(0, 3), self.sum_shift[3:]))[: parameters.drive_bits].as_signed()),
+            fine.eq((coarse << self.sum_shift[:3])[: parameters.drive_bits].as_signed()),
+        ]
+        with m.If(self.sum_valid):
+            m.d.sync += address.eq(Mux(self.sum_restart, self.sum_target, address + 1))
+        reading = delay(m, self.sum_valid, 2, "reading", reset_less=False)
+        read_address = delay(m, address, 1, "sum_read")
+        overwrite = delay(m, self.sum_overwrite, 3, "overwrite")
+        m.d.sync += added.eq(delay(m, fine, 1, "shifted") + Mux(overwrite, 0, drive_read.data))
+        m.d.comb += [
+            drive_write.en.eq(delay(m, reading, 2, "writing", reset_less=False)),
+            drive_write.addr.eq(delay(m, read_address, 2, "sum_written")),
+            drive_write.data.eq(added),
+        ]
+
+        # The walk over a layer.
+        walking = Signal()
+        left = Signal(INDEX_BITS, reset_less=True)
+        walk = Signal(range(depth), reset_less=True)
+        drain = Signal(range(DRAIN + 1))
+        m.submodules.error = error = OutputError(parameters.drive_bits, read_latency=2)
+        erring = Signal()
+        m.d.comb += self.idle.eq(~walking & (drain == 0) & ~erring)
+        with m.If(drain != 0):
+            m.d.sync += drain.eq(drain - 1)
+        with m.If(walking):
+            m.d.sync += [walk.eq(walk + 1), left.eq(left - 1)]
+            with m.If(left == 1):
+                m.d.sync += [walking.eq(0), drain.eq(DRAIN)]
+        serial = (self.instruction.op == Op.ACTIVATE) | (self.instruction.op == Op.DEVIATE)
+        with m.If(self.start):
+            m.d.sync += [
+                instruction.eq(self.instruction),
+                walk.eq(self.instruction.target),
+                left.eq(self.instruction.rows),
+                walking.eq(serial),
+                erring.eq(~serial),
+                activating.eq(self.instruction.op == Op.ACTIVATE),
+                deviating.eq(self.instruction.op == Op.DEVIATE),
+            ]
+        error_start = Signal()
+        m.d.sync += error_start.eq(self.start & ~serial)
+        m.d.comb += [
+            error.start.eq(error_start),
+            error.predict_only.eq(instruction.op == Op.PREDICT),
+            error.classes.eq(instruction.rows),
+            error.label.eq(self.label),
+            error.error_bits.eq(instruction.bits),
+            error.shift.eq(instruction.round),
+            error.drive.eq(drive_read.data),
+            self.prediction.eq(error.prediction),
+        ]
+        with m.If(error.done):
+            m.d.sync += [erring.eq(0), drain.eq(DRAIN)]
+        error_address = Signal(range(depth), reset_less=True)
+        m.d.sync += error_address.eq(instruction.target + error.index)
+        m.d.comb += drive_read.addr.eq(Mux(reading, read_address, Mux(erring, error_address, walk)))
+
+        m.submodules.first_round = first_round = RoundSaturate(
+            parameters.drive_bits, max(parameters.pre_activation.width, parameters.drive.width, LOGIT_BITS + 1)
+        )
+        m.submodules.activation = activation = Activation(parameters.pre_activation)
+        m.d.comb += [
+            first_round.value.eq(drive_read.data),
+            first_round.shift.eq(instruction.round),
+            first_round.bits.eq(Mux(activating, parameters.pre_activation.magnitude_bits, parameters.drive.magnitude_bits)),
+            activation.value.eq(first_round.result),
+            activation.kind.eq(instruction.kind),
+        ]
+        product = Signal(signed(parameters.drive.width + SLOPE_FRACTION + 1), reset_less=True)
+        factor = Signal(signed(parameters.drive.width), reset_less=True)
+        slope = Signal(SLOPE_FRACTION + 1, reset_less=True)
+        m.d.sync += [factor.eq(first_round.result), slope.eq(state_read.data.slope), product.eq(factor * slope)]
+        sloped = delay(m, product, Activation.latency - 2, "sloped")
+        m.submodules.second_round = second_round = RoundSaturate(
+            max(parameters.drive.width, parameters.pre_activation.fraction + 1) + SLOPE_FRACTION + 1, parameters.vector_bits
+        )
+        m.d.comb += [
+            second_round.value.eq(Mux(activating, activation.magnitude, sloped.as_signed())),
+            second_round.shift.eq(instruction.round2),
+            second_round.bits.eq(instruction.bits),
+        ]
+
+        walked = [walking]
+        addresses = [walk]
+        for cycle in range(1, COMPARED + 1):
+            walked.append(delay(m, walked[-1], 1, f"walked_{cycle}", reset_less=False))
+            addresses.append(delay(m, addresses[-1], 1, f"address_{cycle}"))
+        host = self.idle
+        m.d.comb += [
+            state_read.addr.eq(Mux(host, self.read_address, Mux(activating, addresses[RESULT], addresses[ROUNDED - 1]))),
+            deviation_read.addr.eq(Mux(host, self.read_address, addresses[RESULT])),
+            self.read_state.eq(state_read.data.value),
+            self.read_slope.eq(state_read.data.slope),
+            self.read_deviation.eq(deviation_read.data),
+        ]
+        fresh = Signal(vector, reset_less=True)
+        negative = delay(m, activation.negative, RoundSaturate.latency, "negative") & activating
+        m.d.sync += fresh.eq(Mux(negative, -second_round.result, second_round.result))
+        before = Mux(instruction.first, 0, Mux(activating, state_read.data.value, deviation_read.data))
+        value = Signal(vector, reset_less=True)
+        change = Signal(signed(parameters.vector_bits + 1), reset_less=True)
+        valid = Signal()
+        m.d.sync += [value.eq(fresh), change.eq(fresh - before), valid.eq(walked[COMPARED - 1])]
+        with m.If(error.error_valid):
+            m.d.sync += [value.eq(error.error), change.eq(error.error), valid.eq(1)]
+
+        # Results, in the order of the neurons.
+        index = Signal(INDEX_BITS)
+        lane = Signal(range(parameters.lanes))
+        row = Signal(range(parameters.row_depth))
+        neuron = Signal(range(depth))
+        changed = change != 0
+        m.d.comb += [
+            state_write.en.eq(valid & activating),
+            state_write.addr.eq(neuron),
+            state_write.data.value.eq(value),
+            state_write.data.slope.eq(delay(m, activation.slope, COMPARED - SLOPED, "slope")),
+            deviation_write.en.eq(valid & ~activating),
+            deviation_write.addr.eq(neuron),
+            deviation_write.data.eq(value),
+            self.rows.valid.eq(valid),
+            self.rows.lane.eq(lane),
+            self.rows.address.eq(row),
+            self.rows.change.eq(change),
+            self.rows.value.eq(value),
+            self.rows.values.eq(~activating),
+        ]
+        with m.If(self.start):
+            m.d.sync += [index.eq(0), lane.eq(0), row.eq(self.instruction.row), neuron.eq(self.instruction.target)]
+        with m.Elif(valid):
+            m.d.sync += [index.eq(index + 1), lane.eq(lane + 1), neuron.eq(neuron + 1)]
+            with m.If(lane == parameters.lanes - 1):
+                m.d.sync += [lane.eq(0), row.eq(row + 1)]
+
+        listed = ~self.skip_sources
+        begin = self.start & serial
+        m.d.comb += [
+            changes.begin.eq(begin | self.input_begin),
+            changes.base.eq(Mux(self.input_begin, 0, self.instruction.target)),
+            changes.node.eq(Mux(self.input_begin, 0, self.instruction.node)),
+            nonzero.begin.eq(begin & (self.instruction.op == Op.ACTIVATE)),
+            nonzero.base.eq(self.instruction.target),
+            nonzero.node.eq(self.instruction.node),
+            nonzero.push.eq(valid & activating & ((value != 0) | listed)),
+            nonzero.index.eq(index),
+            nonzero.value.eq(value),
+            changes.push.eq(valid & (activating | deviating) & (changed | listed)),
+            changes.index.eq(index),
+            changes.value.eq(change),
+            changes.read_address.eq(self.list_address),
+            nonzero.read_address.eq(self.list_address),
+            changes.read_node.eq(self.list_node),
+            nonzero.read_node.eq(self.list_node),
+            self.count.eq(Mux(self.list_full, nonzero.count, changes.count)),
+            self.entry_index.eq(Mux(self.list_full, nonzero.entry.index, changes.entry.index)),
+            self.entry_value.eq(Mux(self.list_full, nonzero.entry.value, changes.entry.value)),
+        ]
+        with m.If(self.input_begin):
+            m.d.sync += index.eq(0)
+        with m.If(self.input_push):
+            m.d.sync += index.eq(index + 1)
+            m.d.comb += [changes.push.eq((self.input_value != 0) | listed), changes.value.eq(self.input_value)]
+
+        for name, bit, update, flag in (
+            ("changed", changed, valid, self.changed_block),
+            ("valued", value != 0, valid & ~activating, self.valued_block),
+        ):
+            memory = Memory(shape=1, depth=parameters.row_depth, init=[])
+            m.submodules[f"{name}_blocks"] = memory
+            write, read = memory.write_port(), memory.read_port(domain="comb")
+            held = Signal(name=f"{name}_held")
+            now = Signal(name=f"{name}_now")
+            m.d.comb += [
+                now.eq(bit | listed | (held & (lane != 0))),
+                write.en.eq(update),
+                write.addr.eq(row),
+                write.data.eq(now),
+                read.addr.eq(self.block),
+                flag.eq(read.data),
+            ]
+            with m.If(update):
+                m.d.sync += held.eq(now)
+
+        with m.If(self.clear_changed):
+            m.d.sync += self.changed.eq(0)
+        with m.Elif(valid & changed):
+            m.d.sync += self.changed.eq(1)
+        with m.If(error_start):
+            m.d.sync += self.wrong.eq(0)
+        with m.Elif(error.error_valid & (error.error != 0)):
+            m.d.sync += self.wrong.eq(1)
+        m.d.comb += [
+            self.event_serial.eq(walking | error.index_valid),
+            self.event_changed_state.eq(valid & activating & changed),
+            self.event_changed_deviation.eq(valid & deviating & changed),
+            self.event_saturated_pre_activation.eq(walked[ROUNDED] & activating & first_round.saturated),
+            self.event_saturated_drive.eq(walked[ROUNDED] & deviating & first_round.saturated),
+            self.event_saturated_deviation.eq(walked[RESULT] & deviating & second_round.saturated),
+            self.event_saturated_logit.eq(error.logit_saturated),
+            self.event_saturated_error.eq(error.error_valid & error.saturated),
+        ]
+        return m

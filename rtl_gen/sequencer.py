@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The sequencer: fetches the program and hands each instruction to the unit that executes it."""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from ..firmware.isa import Op
+from ..firmware.parameters import EngineParameters
+from .instruction import INSTRUCTION, INSTRUCTION_BITS
+
+ARRAY_OPS = (Op.FORWARD, Op.TRANSPOSED, Op.UPDATE)
+NEURON_OPS = (Op.ACTIVATE, Op.DEVIATE, Op.ERROR, Op.PREDICT)
+
+
+class Sequencer(wiring.Component):
+    """Program memory, program counter and one loop.
+
+    Parameters
+    ----------
+    parameters : EngineParameters
+
+    Ports
+    -----
+    write_enable, write_address, write_data : In
+        Write an instruction; only while no program runs.
+    start, entry : In
+        Run the program that begins at ``entry``; only while not `running`.
+    running : Out
+    skip_rest, skip_right : In
+        A loop ends when nothing changed; the program ends at STOP_IF_RIGHT when the error is zero.
+    changed, wrong : In
+        From the neuron unit.
+    clear_changed : Out
+        A sweep begins.
+    instruction : Out
+        For the units.
+    start_array, start_neurons : Out
+        Execute it.
+    idle_array, idle_neurons : In
+        Both units have finished.
+    event_free_sweep, event_clamped_sweep : Out
+
+    Three cycles for each instruction beside its execution.
+    """
+
+    def __init__(self, parameters: EngineParameters) -> None:
+        self.parameters = parameters
+        addresses = range(parameters.program_depth)
+        super().__init__(
+            {
+                "write_enable": In(1),
+                "write_address": In(addresses),
+                "write_data": In(INSTRUCTION_BITS),
+                "start": In(1),
+                "entry": In(addresses),
+                "running": Out(1),
+                "skip_rest": In(1),
+                "skip_right": In(1),
+                "changed": In(1),
+                "wrong": In(1),
+                "clear_changed": Out(1),
+                "instruction": Out(INSTRUCTION),
+                "start_array": Out(1),
+                "start_neurons": Out(1),
+                "idle_array": In(1),
+                "idle_neurons": In(1),
+                "event_free_sweep": Out(1),
+                "event_clamped_sweep": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.program = program = Memory(shape=INSTRUCTION_BITS, depth=self.parameters.program_depth, init=[])
+        write, read = program.write_port(), program.read_port()
+        here = Signal(range(self.parameters.program_depth), reset_less=True)
+        body = Signal.like(here, reset_less=True)
+        turns = Signal(len(self.instruction.count), reset_less=True)
+        m.d.comb += [
+            write.en.eq(self.write_enable),
+            write.addr.eq(self.write_address),
+            write.data.eq(self.write_data),
+            read.addr.eq(here),
+        ]
+        op = self.instruction.op
+        again = (turns != 1) & (self.changed | ~self.skip_rest)
+        with m.FSM():
+            with m.State("IDLE"):
+                with m.If(self.start):
+                    m.d.sync += here.eq(self.entry)
+                    m.next = "FETCH"
+            with m.State("FETCH"):
+                m.d.comb += self.running.eq(1)
+                m.next = "DECODE"
+            with m.State("DECODE"):
+                m.d.comb += self.running.eq(1)
+                m.d.sync += [self.instruction.eq(read.data), here.eq(here + 1)]
+                m.next = "EXECUTE"
+            with m.State("EXECUTE"):
+                m.d.comb += self.running.eq(1)
+                with m.If(self.idle_array & self.idle_neurons):
+                    m.next = "FETCH"
+                    with m.Switch(op):
+                        with m.Case(*ARRAY_OPS):
+                            m.d.comb += self.start_array.eq(1)
+                        with m.Case(*NEURON_OPS):
+                            m.d.comb += self.start_neurons.eq(1)
+                        with m.Case(Op.SWEEP):
+                            m.d.comb += [
+                                self.clear_changed.eq(1),
+                                self.event_free_sweep.eq(self.instruction.kind == 0),
+                                self.event_clamped_sweep.eq(self.instruction.kind == 1),
+                            ]
+                        with m.Case(Op.LOOP):
+                            m.d.sync += [body.eq(here), turns.eq(self.instruction.count)]
+                        with m.Case(Op.NEXT):
+                            m.d.sync += [turns.eq(turns - 1), here.eq(Mux(again, body, here))]
+                        with m.Case(Op.STOP_IF_RIGHT):
+                            with m.If(self.skip_right & ~self.wrong):
+                                m.next = "IDLE"
+                        with m.Default():
+                            m.next = "IDLE"
+        return m

