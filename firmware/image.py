@@ -109,7 +109,11 @@ class Image:
 
     def encode(self) -> bytes:
         """The bytes of the image file (safetensors): the same for equal images."""
-        tensors: dict[str, NDArray[Any]] = {"program": self.program, "weights": self.weights}
+        # safetensors writes the memory as it lies: a transposed view would be written transposed.
+        tensors: dict[str, NDArray[Any]] = {
+            "program": np.ascontiguousarray(self.program),
+            "weights": np.ascontiguousarray(self.weights),
+        }
         table = self._table()
         table["sha256"] = _digest(table, tensors)
         return save(tensors, metadata={METADATA_KEY: json.dumps(table, sort_keys=True)})

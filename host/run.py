@@ -119,7 +119,8 @@ def encode_weights(network: Network, weights: list[IntArray]) -> bytes:
 
     It says nothing of the machine that learned them, so that equal weights are equal bytes.
     """
-    tensors = {name: block.astype(np.int16) for name, block in zip(network.weight_names, weights, strict=True)}
+    # safetensors writes the memory as it lies: a transposed view would be written transposed.
+    tensors = {name: np.ascontiguousarray(block, dtype=np.int16) for name, block in zip(network.weight_names, weights, strict=True)}
     return save(tensors, metadata={METADATA_KEY: json.dumps(_weights_table(network), sort_keys=True)})
 
 
