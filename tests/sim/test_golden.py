@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from frenn.firmware.arithmetic import activate, mix, random_bits, round_half_up
+from frenn.firmware.arithmetic import activate, mix, output_error, random_bits, round_half_up
 from frenn.firmware.counters import GOLDEN
 from frenn.firmware.errors import FrennError
 from frenn.firmware.formats import Format
@@ -121,7 +121,7 @@ def test_logit_saturates(model: type[Golden]) -> None:
 
 
 def sample_by_hand(network: Network, blocks: list[np.ndarray], sample: list[int], error: list[int]) -> tuple[list, list]:
-    """States and deviations of a 2-hidden-layer network in Python integers, sequential, 2 sweeps, nothing shared with golden."""
+    """States and deviations of 2 hidden layers of tanh in Python integers: sequential, 2 sweeps, no code shared with golden's."""
     formats = network.formats
     beta = network.edges[1].feedback_exponent
     first, second, last = ([[int(w) for w in row] for row in block] for block in blocks)
@@ -164,7 +164,9 @@ def sample_by_hand(network: Network, blocks: list[np.ndarray], sample: list[int]
 
 def test_phases_and_update_by_plain_loops(rng: np.random.Generator) -> None:
     relaxation = Relaxation("sequential", 2, 2)
-    network = Network.chain([7, 9, 5, 3], feedback_exponent=-2, relaxation=relaxation, seed=int(rng.integers(2**32)))
+    network = Network.chain([7, 9, 5, 3], relaxation=relaxation, seed=int(rng.integers(2**32)))
+    edges = tuple(replace(edge, feedback_exponent=exponent) for edge, exponent in zip(network.edges, (-5, -2, 1), strict=True))
+    network = replace(network, edges=edges)
     golden = Golden(network)
     form = network.formats.weight
     before = [rng.integers(form.minimum, form.maximum + 1, shape) for shape in network.weight_shapes]
@@ -174,6 +176,9 @@ def test_phases_and_update_by_plain_loops(rng: np.random.Generator) -> None:
     golden.train(inputs, np.array([1]), step, rate)
     error = [int(e) for e in golden.deviations[3]]
     states, deviations = sample_by_hand(network, before, inputs[0].tolist(), error)
+    # 11 fraction bits of a weight and 8 of a state, to the 8 of a logit.
+    logits = [(2 * sum(int(w) * s for w, s in zip(row, states[1], strict=True)) + 2**11) // 2**12 for row in before[2]]
+    assert error == output_error(np.array(logits), 1, 8)[0].tolist()
     assert [golden.states[1].tolist(), golden.states[2].tolist()] == states
     assert [golden.deviations[1].tolist(), golden.deviations[2].tolist()] == deviations
     column = 0
@@ -302,3 +307,24 @@ def test_counters_clear_and_samples_split(rng: np.random.Generator) -> None:
         assert whole.counters()["trained"] == 9
         whole.clear_counters()
         assert not any(whole.counters().values())
+
+
+@pytest.mark.parametrize("sweeps", [1, 2, 3])
+def test_jacobi_steps_equal_sequential_sweeps(rng: np.random.Generator, sweeps: int) -> None:
+    """On a chain a layer's state after sweep m is that after the step ``distance + 2 (m - 1)`` from where the phase begins."""
+    network = Network.chain([6, 10, 11, 9, 4], feedback_exponent=-3, seed=int(rng.integers(2**32)))
+    inputs, labels = random_samples(rng, network, 1)
+
+    def after(schedule: str, free: int, clamped: int) -> Golden:
+        golden = Golden(replace(network, relaxation=Relaxation(schedule, free, clamped)))
+        golden.train(inputs, labels, 0, -5)
+        return golden
+
+    sequential = after("sequential", sweeps, 1)
+    settled = after("sequential", 60, sweeps)
+    assert settled.deviations[4].any()
+    for layer in (1, 2, 3):
+        free = after("jacobi", layer + 2 * (sweeps - 1), 1)
+        np.testing.assert_array_equal(free.states[layer], sequential.states[layer])
+        clamped = after("jacobi", 120, 4 - layer + 2 * (sweeps - 1))
+        np.testing.assert_array_equal(clamped.deviations[layer], settled.deviations[layer])
