@@ -3,12 +3,12 @@
 
 import argparse
 import os
+import platform
 import sys
 from collections.abc import Sequence
 from typing import Final, NoReturn
 
 from ..firmware.errors import FrennError
-from .requirements import check_python
 
 FAILED: Final = 2
 INTERRUPTED: Final = 130
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Ctrl-C.
     """
     try:
-        check_python()
+        _check_python()
         arguments = _parser().parse_args(argv)
         return int(arguments.run_verb(arguments))
     except FrennError as error:
@@ -43,6 +43,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("frenn: stopped", file=sys.stderr)
         return INTERRUPTED
+
+
+def _check_python() -> None:
+    # An installer refuses it too, but not what runs from a checkout.
+    if sys.version_info < (3, 11):  # noqa: UP036
+        raise FrennError(f"Python {platform.python_version()} is too old; frenn needs Python 3.11 or newer")
 
 
 def _fail(message: str) -> int:

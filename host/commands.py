@@ -160,7 +160,7 @@ def _line(epoch: Epoch, network: Network) -> str:
     return (
         f"epoch {epoch.number:{len(str(network.learning.epochs))}}/{network.learning.epochs}: "
         f"test accuracy {100 * epoch.test_accuracy:.2f} %, training {100 * epoch.train_accuracy:.2f} %, "
-        f"zero error {100 * epoch.training['zero_error'] / epoch.samples:.1f} %, rate 2^{epoch.rate}, "
+        f"zero error {100 * epoch.training['zero_error'] / epoch.samples:.1f} %, "
         f"{epoch.samples / epoch.seconds:.0f} samples/s{cycles}"
     )
 

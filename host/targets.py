@@ -10,9 +10,8 @@ from ..firmware.compiler import Program, compile_network
 from ..firmware.errors import FitError, FrennError
 from ..firmware.network import Network
 from ..firmware.parameters import PRESETS, EngineParameters
-from .driver import Driver, Transport
+from .driver import Driver
 from .machine import Machine
-from .requirements import check_twin
 
 TARGETS: Final = ("golden", "twin")
 LINKS: Final = ("packets", "bytes")
@@ -69,11 +68,13 @@ def check_target(target: str) -> None:
 
     Raises
     ------
-    RequirementError
+    FrennError
         Naming what is missing and how to get it.
     """
     if target == "twin":
-        check_twin()
+        from ..sim.twin import find_compiler
+
+        find_compiler()
 
 
 def open_machine(target: str, program: Program, link: str, say: Callable[[str], None]) -> AbstractContextManager[Machine]:
@@ -94,16 +95,12 @@ def open_machine(target: str, program: Program, link: str, say: Callable[[str], 
 
         return nullcontext(CompiledGolden(program.network))
     if target == "twin":
-        from ..sim.twin import open_twin
+        from ..sim.twin import ByteTwin, open_twin
 
         twin = open_twin(program.parameters, link=link, progress=say)
-        return Driver(_over(twin, link), program)
+        if isinstance(twin, ByteTwin):
+            from .link import ByteLink
+
+            return Driver(ByteLink(twin), program)
+        return Driver(twin, program)
     raise FrennError(f"there is no machine {target!r}; choose one of {', '.join(TARGETS)}")
-
-
-def _over(twin: object, link: str) -> Transport:
-    if link == "packets":
-        return twin  # type: ignore[return-value]
-    from .link import ByteLink
-
-    return ByteLink(twin)  # type: ignore[arg-type]

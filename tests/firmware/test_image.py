@@ -2,6 +2,7 @@
 """Image files: same bytes, whole or refused."""
 
 import dataclasses
+import os
 
 import numpy as np
 import pytest
@@ -96,11 +97,18 @@ def test_other_engine(image):
         image.check(dataclasses.replace(image.parameters, lanes=16, weight_depth=4096))
 
 
-def test_write_atomic_leaves_nothing(tmp_path):
+def test_write_atomic_leaves_nothing(tmp_path, monkeypatch):
     path = tmp_path / "folder"
     path.mkdir()
     with pytest.raises(OSError):
         write_atomic(tmp_path / "nowhere" / "file", b"x")
     write_atomic(path / "file", b"one")
     write_atomic(path / "file", b"two")
+
+    def full(descriptor):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="no space"):
+        write_atomic(path / "file", b"three")
     assert [item.read_bytes() for item in path.iterdir()] == [b"two"]
