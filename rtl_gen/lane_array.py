@@ -183,20 +183,17 @@ class LaneArray(wiring.Component):
         # A captured block leaves the chain row by row.
         arrives = delay(m, capture, Lane.chain_latency - 1, "arrives", reset_less=False)
         arriving = self.operand_time + Lane.chain_latency - 1
+        block_rows = delay(m, command.rows, arriving, "rows")
+        block_restart = delay(m, command.restart, arriving, "restart")
+        block_overwrite = delay(m, command.overwrite, arriving, "overwrite")
         left = Signal(range(count + 1))
-        fresh = Signal()
-        m.d.sync += fresh.eq(0)
-        with m.If(arrives):
-            m.d.sync += [left.eq(delay(m, command.rows, arriving, "rows")), fresh.eq(1)]
-        with m.Elif(left != 0):
-            m.d.sync += left.eq(left - 1)
         restart = Signal(reset_less=True)
         overwrite = Signal(reset_less=True)
+        m.d.sync += restart.eq(0)
         with m.If(arrives):
-            m.d.sync += [
-                restart.eq(delay(m, command.restart, arriving, "restart")),
-                overwrite.eq(delay(m, command.overwrite, arriving, "overwrite")),
-            ]
+            m.d.sync += [left.eq(block_rows), restart.eq(block_restart), overwrite.eq(block_overwrite)]
+        with m.Elif(left != 0):
+            m.d.sync += left.eq(left - 1)
 
         writes = delay(m, command.valid & self.update, self.update_latency, "write", reset_less=False)
         m.d.comb += [
@@ -251,7 +248,7 @@ class LaneArray(wiring.Component):
         m.d.comb += [
             self.sum.eq(Mux(self.transposed, terms[0], lanes[0].chain)),
             self.sum_valid.eq(Mux(self.transposed, across[0], left != 0)),
-            self.sum_restart.eq(Mux(self.transposed, across[1], restart & fresh)),
+            self.sum_restart.eq(Mux(self.transposed, across[1], restart)),
             self.sum_overwrite.eq(Mux(self.transposed, across[2], overwrite)),
         ]
 
