@@ -8,9 +8,9 @@ import numpy as np
 
 from .arithmetic import ACTIVATIONS, LOGIT_FRACTION, RECIPROCAL_FRACTION, SLOPE_FRACTION, TERM_FRACTION, IntArray
 from .errors import FitError
-from .isa import Instruction, Op
+from .isa import FIELDS, Instruction, Op
 from .network import Network
-from .parameters import EngineParameters
+from .parameters import RANGES, EngineParameters
 
 
 @dataclass(frozen=True)
@@ -194,6 +194,22 @@ def _needs(network: Network, lanes: int) -> dict[str, int]:
             f"a learning rate of 2^{fastest} moves a weight of {formats.weight} by more than the finest product; "
             "lower learning.rate or use formats with more fraction bits"
         )
+    depths = {
+        "weight_depth": sum(_blocks(rows, lanes) * columns for rows, columns in network.weight_shapes),
+        "neuron_depth": sum(widths),
+        "row_depth": sum(_blocks(width, lanes) for width in widths[1:]),
+    }
+    # A network beyond every engine has addresses that no instruction can hold.
+    nodes = 1 << FIELDS["node"].bits
+    if len(widths) > nodes:
+        raise FitError(f"network {network.name!r} has {len(widths)} layers, and no engine runs more than {nodes}")
+    for name, need in depths.items():
+        most = RANGES[name][1]
+        if need > most:
+            raise FitError(
+                f"network {network.name!r} fits no engine of {lanes} lanes: {name} must be {need}, the most is {most} "
+                f"({need - most} too few); use more lanes or narrower layers"
+            )
     lane_sums, drives = [1], [1]
     compiler = _Compiler(network, EngineParameters(lanes=lanes))
     for layer in range(1, len(widths)):
@@ -211,9 +227,7 @@ def _needs(network: Network, lanes: int) -> dict[str, int]:
         "accumulator_bits": _signed_bits(max(lane_sums)),
         "drive_bits": _signed_bits(max(drives)),
         "update_shift": max(fractions) - slowest,
-        "weight_depth": sum(_blocks(rows, lanes) * columns for rows, columns in network.weight_shapes),
-        "neuron_depth": sum(widths),
-        "row_depth": sum(_blocks(width, lanes) for width in widths[1:]),
+        **depths,
         "program_depth": len(compiler.compile().instructions),
     }
 

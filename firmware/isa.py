@@ -112,13 +112,22 @@ class Instruction:
 
     @classmethod
     def decode(cls, words: Sequence[int]) -> "Instruction":
-        """The inverse of `encode`."""
+        """The inverse of `encode`.
+
+        Raises
+        ------
+        FrennError
+            If the operation is unknown.
+        """
         word = sum(int(part) << (32 * index) for index, part in enumerate(words))
         values, position = {}, 0
         for name, item in FIELDS.items():
             values[name] = word >> position & ((1 << item.bits) - 1)
             position += item.bits
-        return cls(**{**values, "op": Op(values["op"])})  # type: ignore[arg-type]
+        code = values.pop("op")
+        if code not in set(Op):
+            raise FrennError(f"instruction of an unknown operation, {code}; legal is 0 to {max(Op)}")
+        return cls(op=Op(code), **values)
 
     def __str__(self) -> str:
         shown = [f"{item.name}={getattr(self, item.name)}" for item in fields(self) if item.name != "op" and getattr(self, item.name)]

@@ -18,6 +18,10 @@ from .formats import Format
 MAX_LAYER_WIDTH: Final = 4095
 SCHEDULES: Final = ("sequential", "jacobi")
 ROUNDINGS: Final = ("stochastic", "nearest")
+FEEDBACK_EXPONENTS: Final = (-15, 2)
+"""Least and largest binary logarithm of a feedback scale."""
+RATE_EXPONENTS: Final = (-16, 0)
+"""Least and largest binary logarithm of the learning rate of the first epoch."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class Layer:
     activation: str = "tanh"
 
     def __post_init__(self) -> None:
-        _require(isinstance(self.name, str) and self.name != "", "layers", "name", self.name, "a text")
+        _text("layers", "name", self.name)
         _integer(f"layer {self.name!r}", "width", self.width, 1, MAX_LAYER_WIDTH)
         _choice(f"layer {self.name!r}", "activation", self.activation, ACTIVATIONS)
 
@@ -76,9 +80,7 @@ class Formats:
         for name, bits in (("input", 16), ("weight", 16), ("state", 24), ("deviation", 24), ("error", 15)):
             width = getattr(self, name).width
             _require(width <= bits, "formats", name, getattr(self, name), f"at most {bits} bits")
-        low = 2
-        high = 24
-        _require(low <= self.pre_activation.fraction <= high, "formats", "pre_activation", self.pre_activation, "S2.2 to S2.24")
+        _require(2 <= self.pre_activation.fraction <= 24, "formats", "pre_activation", self.pre_activation, "S2.2 to S2.24")
         fine = SLOPE_FRACTION + self.pre_activation.fraction
         _require(self.state.fraction <= fine, "formats", "state", self.state, f"at most {fine} fraction bits, 6 more than pre_activation")
         fine = SLOPE_FRACTION + self.drive.fraction
@@ -133,7 +135,7 @@ class Learning:
     rounding: str = "stochastic"
 
     def __post_init__(self) -> None:
-        _integer("learning", "rate_exponent", self.rate_exponent, -16, 0)
+        _integer("learning", "rate_exponent", self.rate_exponent, *RATE_EXPONENTS)
         _integer("learning", "halve_every", self.halve_every, 0, 1_000_000)
         _integer("learning", "epochs", self.epochs, 1, 1_000_000)
         _choice("learning", "rounding", self.rounding, ROUNDINGS)
@@ -174,6 +176,7 @@ class Network:
     seed: int = 1
 
     def __post_init__(self) -> None:
+        _text("network", "name", self.name)
         _integer("network", "seed", self.seed, 0, 2**32 - 1)
         _require(len(self.layers) >= 3, "network", "layers", len(self.layers), "an input, at least one hidden layer and an output")
         _require(self.layers[-1].width >= 2, "network", "output width", self.layers[-1].width, "at least 2 classes")
@@ -183,7 +186,7 @@ class Network:
         for number, edge in enumerate(self.edges):
             for end in (edge.source, edge.target):
                 _require(end in names, f"edges[{number}]", "source or target", end, f"one of {', '.join(names)}")
-            _integer(f"edges[{number}]", "feedback_exponent", edge.feedback_exponent, -15, 2)
+            _integer(f"edges[{number}]", "feedback_exponent", edge.feedback_exponent, *FEEDBACK_EXPONENTS)
         chain = list(pairwise(names))
         for edge in self.edges:
             _require(
@@ -265,7 +268,7 @@ def parse_network(text: str, default_name: str = "network") -> Network:
     """Build a network from the text of a network file; see `load_network`."""
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # a TOMLDecodeError is a ValueError, and so is an integer of too many digits
         raise NetworkError(f"is no TOML: {error}") from None
     _known(
         "the network file", table, {"name", "seed", "layers", "edges", "activation", "feedback_scale", "relaxation", "formats", "learning"}
@@ -273,19 +276,17 @@ def parse_network(text: str, default_name: str = "network") -> Network:
     if "layers" not in table:
         raise NetworkError("layers is missing; write for example layers = [64, 64, 64, 10]")
     layers = _name_layers(table["layers"], table.get("activation", "tanh"))
-    beta = _exponent("feedback_scale", table.get("feedback_scale", "2^-7"))
+    beta = _exponent("feedback_scale", table.get("feedback_scale", "2^-7"), FEEDBACK_EXPONENTS)
     if "edges" in table:
         edges = tuple(_edge(number, entry, beta) for number, entry in enumerate(_list("edges", table["edges"])))
     else:
         edges = tuple(Edge(a.name, b.name, beta) for a, b in pairwise(layers))
-    formats = {key: Format.parse(value) for key, value in _section(table, "formats", {f.name for f in fields(Formats)}).items()}
+    formats = {key: _format(key, value) for key, value in _section(table, "formats", {f.name for f in fields(Formats)}).items()}
     learning = _section(table, "learning", {"rate", "halve_every", "epochs", "rounding"})
     if "rate" in learning:
-        learning["rate_exponent"] = _exponent("learning.rate", learning.pop("rate"))
-    name = table.get("name", default_name)
-    _require(isinstance(name, str) and name != "", "network", "name", name, "a text")
+        learning["rate_exponent"] = _exponent("learning.rate", learning.pop("rate"), RATE_EXPONENTS)
     return Network(
-        name,
+        table.get("name", default_name),
         layers,
         edges,
         Formats(**formats),
@@ -319,22 +320,25 @@ def _edge(number: int, entry: Any, beta: int) -> Edge:
         if key not in entry:
             raise NetworkError(f"edges[{number}] has no {key}")
     scale = entry.get("feedback_scale")
-    exponent = beta if scale is None else _exponent(f"edges[{number}].feedback_scale", scale)
+    exponent = beta if scale is None else _exponent(f"edges[{number}].feedback_scale", scale, FEEDBACK_EXPONENTS)
     return Edge(entry["source"], entry["target"], exponent)
 
 
-def _exponent(name: str, value: Any) -> int:
+def _exponent(name: str, value: Any, legal: tuple[int, int]) -> int:
     """Binary logarithm of a power of two written as a number or as ``"2^-7"``."""
-    if isinstance(value, str) and value.startswith("2^"):
-        try:
-            return int(value[2:])
-        except ValueError:
-            pass
-    elif isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < float("inf"):
-        mantissa, exponent = np.frexp(float(value))
-        if mantissa == 0.5:
-            return int(exponent) - 1
-    raise NetworkError(f'{name} is {value!r}; legal is a power of two, such as 0.0078125 or "2^-7"')
+    low, high = legal
+    for exponent in range(low, high + 1):
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if value == (2.0**exponent if number else f"2^{exponent}"):
+            return exponent
+    raise NetworkError(f'{name} is {value!r}; legal is a power of two from 2^{low} to 2^{high}, such as {2.0**low:.7g} or "2^{low}"')
+
+
+def _format(name: str, value: Any) -> Format:
+    try:
+        return Format.parse(value)
+    except FrennError as error:
+        raise NetworkError(f"formats.{name}: {error}") from None
 
 
 def _section(table: Mapping[str, Any], name: str, known: set[str]) -> dict[str, Any]:
@@ -361,6 +365,11 @@ def _require(condition: bool, where: str, name: str, value: Any, legal: str) -> 
     if not condition:
         shown = value if isinstance(value, (str, Format)) else repr(value)
         raise NetworkError(f"{where}: {name} is {shown}; legal is {legal}")
+
+
+def _text(where: str, name: str, value: Any) -> None:
+    legal = isinstance(value, str) and value != "" and value.isprintable()
+    _require(legal, where, name, value if legal else repr(value), "a text of printable characters")
 
 
 def _integer(where: str, name: str, value: Any, low: int, high: int) -> None:

@@ -13,6 +13,20 @@ from .network import Network
 MACHINE_VERSION: Final = 1
 """Version of the instruction set, the memory layout and the packets; part of every fingerprint."""
 
+RANGES: Final = {
+    "lanes": (4, 128),
+    "vector_bits": (4, 25),
+    "accumulator_bits": (16, 48),
+    "drive_bits": (16, 62),
+    "update_shift": (4, 32),
+    "broadcast_bits": (5, 40),
+    "weight_depth": (4, 1 << 20),
+    "neuron_depth": (4, 1 << 16),
+    "row_depth": (2, 1 << 12),
+    "program_depth": (8, 1 << 12),
+}
+"""Least and largest legal value of each integer parameter."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class EngineParameters:
@@ -64,18 +78,7 @@ class EngineParameters:
     program_depth: int = 64
 
     def __post_init__(self) -> None:
-        for name, low, high in (
-            ("lanes", 4, 128),
-            ("vector_bits", 4, 25),
-            ("accumulator_bits", 16, 48),
-            ("drive_bits", 16, 62),
-            ("update_shift", 4, 32),
-            ("broadcast_bits", 5, 40),
-            ("weight_depth", 4, 1 << 20),
-            ("neuron_depth", 4, 1 << 16),
-            ("row_depth", 2, 1 << 12),
-            ("program_depth", 8, 1 << 12),
-        ):
+        for name, (low, high) in RANGES.items():
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
                 raise FrennError(f"engine: {name} is {value!r}; legal is an integer from {low} to {high}")

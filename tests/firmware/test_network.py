@@ -1,0 +1,293 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Network files: what they say, and the line that a wrong one gets."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from frenn.firmware.errors import FrennError, NetworkError
+from frenn.firmware.formats import Format
+from frenn.firmware.network import Edge, Formats, Layer, Learning, Network, Relaxation, load_network, parse_network
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def test_defaults() -> None:
+    network = parse_network("layers = [8, 6, 5, 3]", default_name="tiny")
+    assert network.name == "tiny" and network.seed == 1
+    assert network.layers == (Layer("input", 8), Layer("hidden1", 6), Layer("hidden2", 5), Layer("output", 3))
+    assert network.edges == (Edge("input", "hidden1"), Edge("hidden1", "hidden2"), Edge("hidden2", "output"))
+    assert (network.formats, network.relaxation, network.learning) == (Formats(), Relaxation(), Learning())
+    assert network == Network.chain([8, 6, 5, 3], name="tiny")
+
+
+def test_everything_that_a_file_can_say() -> None:
+    network = parse_network(
+        """
+        name = "all"
+        seed = 4294967295
+        activation = "hard_tanh"
+        feedback_scale = 0.25
+        layers = [4, {name = "a", width = 3, activation = "hard_sigmoid"}, {width = 5}, 2]
+        edges = [
+            {source = "hidden2", target = "output"},
+            {source = "a", target = "hidden2", feedback_scale = "2^-4"},
+            {source = "input", target = "a"},
+        ]
+        [relaxation]
+        schedule = "jacobi"
+        free_sweeps = 10
+        clamped_sweeps = 5
+        [learning]
+        rate = 0.5
+        halve_every = 3
+        epochs = 12
+        rounding = "nearest"
+        [formats]
+        input = "U0.4"
+        state = "S0.10"
+        weight = "S1.8"
+        deviation = "S3.8"
+        error = "S0.9"
+        pre_activation = "S2.8"
+        drive = "S4.10"
+        """
+    )
+    assert network.layers == (
+        Layer("input", 4, "hard_tanh"),
+        Layer("a", 3, "hard_sigmoid"),
+        Layer("hidden2", 5, "hard_tanh"),
+        Layer("output", 2, "hard_tanh"),
+    )
+    # Edges stand in the order of the chain, whatever the file's order.
+    assert network.edges == (Edge("input", "a", -2), Edge("a", "hidden2", -4), Edge("hidden2", "output", -2))
+    assert network.weight_names == ("input->a", "a->hidden2", "hidden2->output")
+    assert network.weight_shapes == ((3, 4), (5, 3), (2, 5))
+    assert network.relaxation == Relaxation("jacobi", 10, 5)
+    assert network.learning == Learning(-1, 3, 12, "nearest")
+    texts = [str(getattr(network.formats, item.name)) for item in dataclasses.fields(Formats)]
+    assert texts == ["U0.4", "S0.10", "S1.8", "S3.8", "S0.9", "S2.8", "S4.10"]
+
+
+@pytest.mark.parametrize("scale", ["0.0078125", '"2^-7"', "7.8125e-3"])
+def test_powers_of_two(scale: str) -> None:
+    assert parse_network(f"layers = [4, 3, 2]\nfeedback_scale = {scale}").edges[0].feedback_exponent == -7
+
+
+WRONG = {
+    "layers": [
+        ("seed = 3", "layers is missing; write for example layers = [64, 64, 64, 10]"),
+        ("layers = 5", "layers is 5; legal is a list"),
+        ("layers = [4, 2]", "network: layers is 2; legal is an input, at least one hidden layer and an output"),
+        ("layers = []", "network: layers is 0; legal is an input, at least one hidden layer and an output"),
+        ("layers = [4, 0, 2]", "layer 'hidden1': width is 0; legal is an integer from 1 to 4095"),
+        ("layers = [4096, 3, 2]", "layer 'input': width is 4096; legal is an integer from 1 to 4095"),
+        ("layers = [4, 3, 1]", "network: output width is 1; legal is at least 2 classes"),
+        ("layers = [4, true, 2]", "layers[1] is True; write a width or { name = ..., width = ... }"),
+        ("layers = [4, 3.0, 2]", "layers[1] is 3.0; write a width or { name = ..., width = ... }"),
+        ("layers = [4, {name = 'a'}, 2]", "layers[1] has no width"),
+        ("layers = [4, {width = 3, size = 2}, 2]", "layers[1] has an unknown key 'size'; legal are activation, name, width"),
+        ("layers = [4, {width = 3, name = 'output'}, 2]", "layers: name is output; legal is a name used once"),
+        ("layers = [4, {width = 3, name = ''}, 2]", "layers: name is ''; legal is a text of printable characters"),
+        ("layers = [4, {width = 3, name = 7}, 2]", "layers: name is 7; legal is a text of printable characters"),
+        ('layers = [4, {width = 3, name = "a\\nb"}, 2]', r"layers: name is 'a\nb'; legal is a text of printable characters"),
+        (
+            "layers = [4, {width = 3, activation = 'relu'}, 2]",
+            "layer 'hidden1': activation is relu; legal is one of tanh, hard_tanh, hard_sigmoid",
+        ),
+    ],
+    "top": [
+        ("layers = [4, 3, 2", "is no TOML: "),
+        ("layers = [4, 3, 2]\nseed = 1" + 5000 * "0", "is no TOML: "),
+        ("layers = " + 3000 * "[", "is no TOML: "),
+        (
+            "layers = [4, 3, 2]\nwidths = 3",
+            "the network file has an unknown key 'widths'; "
+            "legal are activation, edges, feedback_scale, formats, layers, learning, name, relaxation, seed",
+        ),
+        ("layers = [4, 3, 2]\nname = 5", "network: name is 5; legal is a text of printable characters"),
+        ("layers = [4, 3, 2]\nseed = -1", "network: seed is -1; legal is an integer from 0 to 4294967295"),
+        ("layers = [4, 3, 2]\nseed = 4294967296", "network: seed is 4294967296; legal is an integer from 0 to 4294967295"),
+        ("layers = [4, 3, 2]\nseed = true", "network: seed is True; legal is an integer from 0 to 4294967295"),
+        (
+            "layers = [4, 3, 2]\nactivation = 'softmax'",
+            "layer 'input': activation is softmax; legal is one of tanh, hard_tanh, hard_sigmoid",
+        ),
+        *(
+            (
+                f"layers = [4, 3, 2]\nfeedback_scale = {value}",
+                f"feedback_scale is {shown}; legal is a power of two from 2^-15 to 2^2, ",
+            )
+            for value, shown in (
+                ("0.3", "0.3"),
+                ("0", "0"),
+                ("-0.5", "-0.5"),
+                ("nan", "nan"),
+                ("inf", "inf"),
+                ("true", "True"),
+                ("8", "8"),
+                ("1" + 400 * "0", "1" + 400 * "0"),
+                ("'2^-16'", "'2^-16'"),
+                ("'2^x'", "'2^x'"),
+                ("'0.5'", "'0.5'"),
+                ("[]", "[]"),
+            )
+        ),
+    ],
+    "edges": [
+        ("layers = [4, 3, 2]\nedges = 1", "edges is 1; legal is a list"),
+        ("layers = [4, 3, 2]\nedges = [1]", "edges[0] is 1; write { source = ..., target = ... }"),
+        ("layers = [4, 3, 2]\nedges = [{source = 'input'}]", "edges[0] has no target"),
+        ("layers = [4, 3, 2]\nedges = [{target = 'input'}]", "edges[0] has no source"),
+        (
+            "layers = [4, 3, 2]\nedges = [{source = 'input', target = 'output', to = 1}]",
+            "edges[0] has an unknown key 'to'; legal are feedback_scale, source, target",
+        ),
+        (
+            "layers = [4, 3, 2]\nedges = [{source = 'input', target = 'nowhere'}]",
+            "edges[0]: source or target is nowhere; legal is one of input, hidden1, output",
+        ),
+        (
+            "layers = [4, 3, 2]\nedges = [{source = 'input', target = 'hidden1', feedback_scale = 3}]",
+            "edges[0].feedback_scale is 3; legal is a power of two from 2^-15 to 2^2, ",
+        ),
+        (
+            "layers = [4, 3, 2]\nedges = [{source = 'input', target = 'output'}]",
+            "edges: input -> output is a link that is not between neighbours; legal is a chain; other graphs cannot be run yet",
+        ),
+        (
+            "layers = [4, 3, 2]\nedges = [{source = 'input', target = 'hidden1'}]",
+            "edges: hidden1 -> output is 0 edges; legal is exactly one edge between neighbours",
+        ),
+    ],
+    "sections": [
+        ("layers = [4, 3, 2]\nrelaxation = 3", "relaxation is 3; legal is a table [relaxation]"),
+        (
+            "layers = [4, 3, 2]\n[relaxation]\nsweeps = 3",
+            "[relaxation] has an unknown key 'sweeps'; legal are clamped_sweeps, free_sweeps, schedule",
+        ),
+        ("layers = [4, 3, 2]\n[relaxation]\nschedule = 'random'", "relaxation: schedule is random; legal is one of sequential, jacobi"),
+        ("layers = [4, 3, 2]\n[relaxation]\nfree_sweeps = 0", "relaxation: free_sweeps is 0; legal is an integer from 1 to 4095"),
+        (
+            "layers = [4, 3, 2]\n[relaxation]\nclamped_sweeps = 4096",
+            "relaxation: clamped_sweeps is 4096; legal is an integer from 1 to 4095",
+        ),
+        (
+            "layers = [4, 3, 2]\n[learning]\nrate_exponent = -6",
+            "[learning] has an unknown key 'rate_exponent'; legal are epochs, halve_every, rate, rounding",
+        ),
+        ("layers = [4, 3, 2]\n[learning]\nrate = 0.01", "learning.rate is 0.01; legal is a power of two from 2^-16 to 2^0, "),
+        ("layers = [4, 3, 2]\n[learning]\nrate = 2", "learning.rate is 2; legal is a power of two from 2^-16 to 2^0, "),
+        ("layers = [4, 3, 2]\n[learning]\nhalve_every = -1", "learning: halve_every is -1; legal is an integer from 0 to 1000000"),
+        ("layers = [4, 3, 2]\n[learning]\nepochs = 1.5", "learning: epochs is 1.5; legal is an integer from 1 to 1000000"),
+        ("layers = [4, 3, 2]\n[learning]\nrounding = 'up'", "learning: rounding is up; legal is one of stochastic, nearest"),
+        (
+            "layers = [4, 3, 2]\n[formats]\nbias = 'S0.8'",
+            "[formats] has an unknown key 'bias'; legal are deviation, drive, error, input, pre_activation, state, weight",
+        ),
+        ("layers = [4, 3, 2]\n[formats]\nstate = 8", "formats.state: 8 is no number format; write Sm.n or Um.n, for example S0.11 or U0.8"),
+        (
+            "layers = [4, 3, 2]\n[formats]\nstate = 'S0.40'",
+            "formats.state: format S0.40: a format has at least one magnitude bit and at most 32 bits",
+        ),
+        *(
+            (f"layers = [4, 3, 2]\n[formats]\n{name} = '{value}'", f"formats: {name} is {value}; legal is {legal}")
+            for name, value, legal in (
+                ("input", "S0.8", "U0.n"),
+                ("input", "U0.17", "at most 16 bits"),
+                ("state", "S1.8", "S0.n"),
+                ("state", "S0.24", "at most 24 bits"),
+                ("state", "S0.17", "at most 16 fraction bits, 6 more than pre_activation"),
+                ("weight", "U0.8", "Sm.n"),
+                ("weight", "S0.16", "at most 16 bits"),
+                ("deviation", "U1.8", "Sm.n"),
+                ("deviation", "S4.20", "at most 24 bits"),
+                ("deviation", "S0.19", "at most 18 fraction bits, 6 more than drive"),
+                ("error", "S1.8", "S0.n"),
+                ("error", "S0.15", "at most 15 bits"),
+                ("pre_activation", "S1.8", "S2.n"),
+                ("pre_activation", "S2.25", "S2.2 to S2.24"),
+                ("drive", "U5.12", "Sm.n"),
+            )
+        ),
+    ],
+}
+
+
+@pytest.mark.parametrize(("text", "message"), [case for cases in WRONG.values() for case in cases])
+def test_wrong(text: str, message: str) -> None:
+    with pytest.raises(NetworkError) as caught:
+        parse_network(text)
+    got = str(caught.value)
+    assert got.startswith(message) and "\n" not in got
+    assert got == message or message.endswith((", ", ": "))
+
+
+def test_file_errors_name_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "net.toml"
+    for content, reason in (
+        (None, f"cannot read the network file {path}: No such file or directory"),
+        (b"\xff\xfe", f"cannot read the network file {path}: is no UTF-8 text"),
+        (b"layers = [4, 0, 2]", f"{path}: layer 'hidden1': width is 0; legal is an integer from 1 to 4095"),
+    ):
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(NetworkError) as caught:
+            load_network(path)
+        assert str(caught.value) == reason
+    with pytest.raises(NetworkError, match="Is a directory"):
+        load_network(tmp_path)
+
+
+def test_file_gives_the_name(tmp_path: Path) -> None:
+    path = tmp_path / "net.toml"
+    path.write_text("layers = [4, 3, 2]")
+    assert load_network(path).name == "net"
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.toml")), ids=lambda path: path.stem)
+def test_examples(path: Path) -> None:
+    assert load_network(path).name == path.stem
+
+
+def test_objects_are_frozen_and_checked() -> None:
+    network = Network.chain([4, 3, 2])
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        network.seed = 3  # type: ignore[misc]
+    with pytest.raises(FrennError, match="seed is -1"):
+        dataclasses.replace(network, seed=-1)
+
+
+def test_learning_rate_is_halved() -> None:
+    assert [Learning(rate_exponent=-6, halve_every=2).rate_at(epoch) for epoch in range(6)] == [-6, -6, -7, -7, -8, -8]
+    assert Learning(rate_exponent=-6, halve_every=0).rate_at(1000) == -6
+
+
+def test_fingerprint_tells_networks_apart() -> None:
+    network = Network.chain([4, 3, 2])
+    assert network.fingerprint == Network.chain([4, 3, 2]).fingerprint
+    others = [
+        dataclasses.replace(network, seed=2),
+        dataclasses.replace(network, formats=Formats(state=Format.parse("S0.9"))),
+        dataclasses.replace(network, learning=Learning(epochs=7)),
+        Network.chain([4, 3, 2], feedback_exponent=-6),
+        Network.chain([4, 3, 3]),
+    ]
+    assert len({network.fingerprint, *(other.fingerprint for other in others)}) == 6
+
+
+def test_initial_weights() -> None:
+    network = Network.chain([30, 20, 10], seed=5)
+    weights = network.initial_weights()
+    assert [block.shape for block in weights] == [(20, 30), (10, 20)]
+    for block, again in zip(weights, network.initial_weights(), strict=True):
+        np.testing.assert_array_equal(block, again)
+        bound = np.sqrt(6 / sum(block.shape)) * 2048
+        assert 0.9 * bound < np.abs(block).max() <= np.ceil(bound)
+    assert (weights[0] != Network.chain([30, 20, 10], seed=6).initial_weights()[0]).any()
+
+
+def test_initial_weights_of_a_narrow_format_stay_in_it() -> None:
+    network = Network.chain([2, 1, 2], formats=Formats(weight=Format.parse("S0.3")))
+    assert max(np.abs(block).max() for block in network.initial_weights()) <= 7

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Packets, word for word."""
+
+import numpy as np
+import pytest
+from frenn.firmware import protocol
+from frenn.firmware.errors import FrennError
+from frenn.firmware.parameters import MACHINE_VERSION
+from frenn.firmware.protocol import Command, Hello, Space
+
+
+def test_request() -> None:
+    packet = protocol.request(Command.READ, Space.COUNTERS, [7, 0xFFFFFFFF], tag=0x1FE)
+    assert (packet.dtype, packet.tolist()) == (np.uint32, [3 | 0xFE << 8 | 5 << 16, 7, 0xFFFFFFFF])
+    assert protocol.request(Command.HELLO).tolist() == [1]
+
+
+def test_inputs() -> None:
+    assert protocol.pack_inputs(np.array([1, 2, 3, 4, 255]), wide=False).tolist() == [0x04030201, 0xFF]
+    assert protocol.pack_inputs(np.array([1, 2, 65535]), wide=True).tolist() == [0x00020001, 0xFFFF]
+    assert protocol.pack_inputs(np.array([9]), wide=False).tolist() == [9]
+
+
+@pytest.mark.parametrize("lanes", [4, 6, 128])
+def test_weights_round_trip(rng: np.random.Generator, lanes: int) -> None:
+    rows = rng.integers(-32767, 32768, (5, lanes))
+    words = protocol.pack_weights(rows)
+    assert (words.dtype, len(words)) == (np.uint32, 5 * lanes // 2)
+    np.testing.assert_array_equal(protocol.unpack_weights(words, lanes), rows)
+    assert words[0] == (int(rows[0, 0]) & 0xFFFF) | (int(rows[0, 1]) & 0xFFFF) << 16
+
+
+def test_states() -> None:
+    values, slopes = np.array([0, 5, -5, (1 << 24) - 1, -(1 << 24)]), np.array([0, 64, 63, 1, 127])
+    words = ((values & 0x1FFFFFF) | slopes << 25).astype(np.uint32)
+    got = protocol.unpack_states(words)
+    assert (got[0].tolist(), got[1].tolist()) == (values.tolist(), slopes.tolist())
+
+
+def test_hello_round_trip() -> None:
+    hello = Hello(MACHINE_VERSION, 16, 0xFEDCBA9876543210)
+    words = hello.encode()
+    assert words == [0x4E4E5246, MACHINE_VERSION, 16, 0x76543210, 0xFEDCBA98]
+    assert Hello.decode(np.array(words, dtype=np.uint32)) == hello
+
+
+def test_hello_of_something_else() -> None:
+    words = np.array(Hello(MACHINE_VERSION, 16, 1).encode(), dtype=np.uint32)
+    with pytest.raises(FrennError, match="no frenn device"):
+        Hello.decode(words[:4])
+    words[0] ^= 1
+    with pytest.raises(FrennError, match="no frenn device"):
+        Hello.decode(words)
+
+
+def test_hello_of_another_version() -> None:
+    words = np.array(Hello(MACHINE_VERSION + 1, 16, 1).encode(), dtype=np.uint32)
+    with pytest.raises(FrennError, match="rebuild the bitstream or update frenn"):
+        Hello.decode(words)
