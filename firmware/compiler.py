@@ -314,7 +314,7 @@ class _Compiler:
             columns=block.columns,
             source=self.layers[term.source].neuron,
             node=term.source,
-            row=self.layers[term.source].row,
+            row=self.layers[term.source].row if term.transposed else 0,
             target=self.layers[layer].neuron,
             weights=block.weights,
             shift=self.alignment(terms) - term.fraction,

@@ -77,7 +77,7 @@ class Formats:
             shape = f"{'S' if signed else 'U'}{'m' if integer is None else integer}.n"
             legal = value.signed == signed and integer in (None, value.integer)
             _require(legal, "formats", name, value, shape)
-        for name, bits in (("input", 16), ("weight", 16), ("state", 24), ("deviation", 24), ("error", 15)):
+        for name, bits in (("input", 16), ("weight", 16), ("state", 24), ("deviation", 24), ("error", 15), ("drive", 31)):
             width = getattr(self, name).width
             _require(width <= bits, "formats", name, getattr(self, name), f"at most {bits} bits")
         _require(2 <= self.pre_activation.fraction <= 24, "formats", "pre_activation", self.pre_activation, "S2.2 to S2.24")

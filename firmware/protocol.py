@@ -43,22 +43,34 @@ class Command(IntEnum):
     """What a request asks for."""
 
     HELLO = 1
+    """Who are you?"""
     WRITE = 2
+    """Store items in a space."""
     READ = 3
+    """Return items of a space."""
     TRAIN = 4
+    """Learn one sample."""
     INFER = 5
+    """Predict one sample without learning."""
 
 
 class Status(IntEnum):
     """How a request ended. A request that is not DONE has changed nothing but what its own data had overwritten."""
 
     DONE = 0
+    """The request was carried out."""
     UNKNOWN_COMMAND = 1
+    """There is no such command."""
     UNKNOWN_SPACE = 2
+    """There is no such space, or it cannot be accessed in this way."""
     WRONG_LENGTH = 3
+    """The packet is longer or shorter than its command, or its last item is torn."""
     BAD_ADDRESS = 4
+    """An item lies outside the space."""
     BAD_LABEL = 5
+    """The label is not less than `Register.CLASSES`."""
     BAD_RATE = 6
+    """The learning rate is not between `Register.SLOWEST` and `Register.FASTEST`."""
 
 
 class Space(IntEnum):

@@ -209,6 +209,7 @@ WRONG = {
                 ("pre_activation", "S1.8", "S2.n"),
                 ("pre_activation", "S2.25", "S2.2 to S2.24"),
                 ("drive", "U5.12", "Sm.n"),
+                ("drive", "S15.16", "at most 31 bits"),
             )
         ),
     ],

@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pages of the manual that are made from the code: ``python -m frenn.firmware.manual docs`` writes them anew."""
+
+import ast
+import dataclasses
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from enum import IntEnum, IntFlag
+from pathlib import Path
+from typing import Any, Final
+
+from . import counters, isa, protocol
+from .arithmetic import ACTIVATIONS
+from .errors import FrennError
+from .files import write_atomic
+from .network import (
+    FEEDBACK_EXPONENTS,
+    MAX_LAYER_WIDTH,
+    RATE_EXPONENTS,
+    ROUNDINGS,
+    SCHEDULES,
+    Edge,
+    Formats,
+    Layer,
+    Learning,
+    Network,
+    Relaxation,
+)
+
+
+def instruction_set() -> str:
+    """The page on the instruction set, from `frenn.firmware.isa`."""
+    position, rows = 0, []
+    for name, item in isa.FIELDS.items():
+        rows.append((f"`{name}`", f"{position}" if item.bits == 1 else f"{position + item.bits - 1}:{position}", item.meaning))
+        position += item.bits
+    return _page(
+        "Instruction set",
+        "firmware/isa.py",
+        f"A program is a list of instructions of {isa.INSTRUCTION_WORDS} 32-bit words each, lowest word first. The compiler writes\n"
+        "them and the engine's sequencer decodes them. Every instruction has all fields; one that its operation does not use is 0.",
+        "## Operations",
+        _table(("code", "operation", "effect"), _members(isa.Op)),
+        "## Fields",
+        _table(("field", "bits", "meaning"), rows),
+    )
+
+
+def packets() -> str:
+    """The page on packets, from `frenn.firmware.protocol`."""
+    # The docstring's own table is in reStructuredText.
+    head, table, tail = re.split(r"^(=[= ]+=\n.*^=[= ]+=)$", inspect.getdoc(protocol) or "", flags=re.MULTILINE | re.DOTALL)
+    meanings = {**counters.GOLDEN, **counters.ENGINE}
+    return _page(
+        "Packets",
+        "firmware/protocol.py",
+        _markdown(head),
+        f"```text\n{table}\n```",
+        _markdown(tail),
+        "## Commands",
+        _table(("code", "command", "asks for"), _members(protocol.Command)),
+        "## Status",
+        _doc(protocol.Status),
+        _table(("code", "status", "meaning"), _members(protocol.Status)),
+        "## Spaces",
+        _doc(protocol.Space),
+        _table(("code", "space", "items"), _members(protocol.Space)),
+        "## Registers",
+        _doc(protocol.Register),
+        _table(("address", "register", "meaning"), _members(protocol.Register)),
+        "## Skipping",
+        _doc(protocol.Skip),
+        _table(("value", "bit", "work"), _members(protocol.Skip)),
+        "## The answer to HELLO",
+        _table(
+            ("word", "content"),
+            [
+                ("1", f'magic number, {protocol.HELLO_MAGIC:#010x}: "FRNN", lowest byte first'),
+                ("2", "protocol version"),
+                ("3", "lanes"),
+                ("4, 5", "fingerprint of the engine's parameters, low word first"),
+            ],
+        ),
+        "## Counters",
+        "Each is 48 bits wide.",
+        _table(("number", "counter", "counts"), [(str(n), f"`{name}`", meanings[name]) for n, name in enumerate(counters.NAMES)]),
+    )
+
+
+def network_file() -> str:
+    """The page on network files, from `frenn.firmware.network`."""
+    formats = _defaults(Formats)
+    relaxation = _defaults(Relaxation)
+    learning = _defaults(Learning)
+    beta = f'power of two from 2^{FEEDBACK_EXPONENTS[0]} to 2^{FEEDBACK_EXPONENTS[1]}, such as `0.0078125` or `"2^-7"`'
+    rate = f'power of two from 2^{RATE_EXPONENTS[0]} to 2^{RATE_EXPONENTS[1]}, such as `0.015625` or `"2^-6"`'
+    activations = _choices(ACTIVATIONS)
+    heads = ("key", "legal", "default", "meaning")
+    return _page(
+        "Network file",
+        "firmware/network.py",
+        "A network file is TOML. The smallest one is `layers = [64, 64, 64, 10]`. A key that is not listed here is refused, and so is a\n"
+        "value that is not legal; the message names both.",
+        "## Top level",
+        _table(
+            heads,
+            [
+                ("`name`", "text", "the file's name", "name of the network"),
+                ("`seed`", "0 to 4294967295", f"`{_defaults(Network)['seed']}`", "every random choice: initial weights, data, rounding"),
+                ("`layers`", "list of at least 3", "required", "input, hidden layers, output: each a width or a table, see below"),
+                ("`edges`", "list of tables", "the chain", "weight blocks, see below"),
+                ("`activation`", activations, f"`{_defaults(Layer)['activation']}`", "of every hidden layer that names none"),
+                ("`feedback_scale`", beta, f"`2^{_defaults(Edge)['feedback_exponent']}`", "beta of every edge that names none"),
+            ],
+        ),
+        "## An entry of `layers`",
+        "A number is the width of a layer; a table says more. The output is a softmax: its activation, as the input's, has no effect.",
+        _table(
+            heads,
+            [
+                ("`width`", f"1 to {MAX_LAYER_WIDTH}; the output at least 2", "required", "neurons"),
+                (
+                    "`name`",
+                    "text, used once",
+                    "`input`, `hidden1`, ..., `output`",
+                    "name of the layer, for edges and in the file of weights",
+                ),
+                ("`activation`", activations, "the top level's", "activation of a hidden layer"),
+            ],
+        ),
+        "## An entry of `edges`",
+        "An edge is a weight block `W` from `source` to `target` and its feedback, `feedback_scale` times the transpose of `W`. There must\n"
+        "be exactly one between every two neighbours of the chain; other graphs cannot be run yet.",
+        _table(
+            heads,
+            [
+                ("`source`", "name of a layer", "required", "where the block's columns come from"),
+                ("`target`", "name of a layer", "required", "where its rows go to"),
+                ("`feedback_scale`", beta, "the top level's", "beta; it acts between hidden layers only"),
+            ],
+        ),
+        "## `[relaxation]`",
+        _table(
+            heads,
+            [
+                (
+                    "`schedule`",
+                    _choices(SCHEDULES),
+                    f"`{relaxation['schedule']}`",
+                    "layer after layer (forward in the free phase, backward in the clamped one), or all layers at once",
+                ),
+                ("`free_sweeps`", "1 to 4095", f"`{relaxation['free_sweeps']}`", "sweeps of the free phase at the most"),
+                ("`clamped_sweeps`", "1 to 4095", f"`{relaxation['clamped_sweeps']}`", "sweeps of the clamped phase at the most"),
+            ],
+        ),
+        "A phase ends earlier, from its second sweep on, after a sweep in which no integer changed.",
+        "## `[learning]`",
+        _table(
+            heads,
+            [
+                ("`rate`", rate, f"`2^{learning['rate_exponent']}`", "learning rate of the first epoch"),
+                ("`halve_every`", "0 to 1000000", f"`{learning['halve_every']}`", "epochs after which the rate is halved again; 0: never"),
+                ("`epochs`", "1 to 1000000", f"`{learning['epochs']}`", "epochs of a run"),
+                ("`rounding`", _choices(ROUNDINGS), f"`{learning['rounding']}`", "rounding of weight updates"),
+            ],
+        ),
+        "## `[formats]`",
+        "`Sm.n` is a signed number of `m` integer and `n` fraction bits, `Um.n` an unsigned one; `S0.11` has 12 bits and runs from\n"
+        "-2047/2048 to 2047/2048. The weight, the pre-activation and the drive must be those that the engine is built for.",
+        _table(
+            heads,
+            [
+                (f"`{name}`", legal, f"`{formats.pop(name)}`", meaning)
+                for name, legal, meaning in (
+                    ("input", "`U0.n`, at most 16 bits", "input values"),
+                    ("state", "`S0.n`, at most 24 bits; n at most 6 more than that of `pre_activation`", "states of hidden neurons"),
+                    ("weight", "`Sm.n`, at most 16 bits", "weights"),
+                    ("deviation", "`Sm.n`, at most 24 bits; n at most 6 more than that of `drive`", "deviations of the clamped phase"),
+                    ("error", "`S0.n`, at most 15 bits", "output errors"),
+                    ("pre_activation", "`S2.n`, n from 2 to 24", "what the activation is applied to"),
+                    ("drive", "`Sm.n`, at most 31 bits", "what the slope is multiplied with in the clamped phase"),
+                )
+            ],
+        ),
+    )
+
+
+PAGES: Final[dict[str, Callable[[], str]]] = {
+    "instruction-set.md": instruction_set,
+    "packets.md": packets,
+    "network-file.md": network_file,
+}
+"""Generators by file name."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Write every page into the folder that is the only argument."""
+    if len(arguments) != 1:
+        raise FrennError("usage: python -m frenn.firmware.manual FOLDER")
+    for name, page in PAGES.items():
+        write_atomic(Path(arguments[0]) / name, page().encode())
+
+
+def _page(title: str, source: str, *parts: str) -> str:
+    head = f"# {title}\n\n<!-- Made from {source} by `python -m frenn.firmware.manual docs`; edit that file, not this one. -->"
+    return "\n\n".join([head, *(part.strip() for part in parts)]) + "\n"
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+
+
+def _members(enumeration: type[IntEnum] | type[IntFlag]) -> list[tuple[str, str, str]]:
+    """(value, name, docstring) of the members; Python keeps no docstring of a member, so the source is read."""
+    body = ast.parse(inspect.getsource(enumeration)).body[0]
+    if not isinstance(body, ast.ClassDef):
+        raise TypeError(f"{enumeration} is no class")
+    rows, name = [], ""
+    for statement in body.body:
+        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+            name = statement.targets[0].id
+        elif isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant) and name:
+            rows.append((str(int(enumeration[name])), f"`{name}`", _markdown(" ".join(str(statement.value.value).split()))))
+    return rows
+
+
+def _doc(thing: type) -> str:
+    return _markdown(inspect.getdoc(thing) or "")
+
+
+def _markdown(text: str) -> str:
+    return re.sub(r"`+([^`]+)`+", r"`\1`", text)
+
+
+def _choices(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _defaults(thing: Any) -> dict[str, Any]:
+    return {item.name: item.default for item in dataclasses.fields(thing) if item.default is not dataclasses.MISSING}
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
