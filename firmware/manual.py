@@ -131,8 +131,8 @@ def network_file() -> str:
             ],
         ),
         "## An entry of `edges`",
-        "An edge is a weight block `W` from `source` to `target` and its feedback, `feedback_scale` times the transpose of `W`. There must\n"
-        "be exactly one between every two neighbours of the chain; other graphs cannot be run yet.",
+        "An edge is a weight block `W` from `source` to `target` and its feedback, `feedback_scale` times the transpose of `W`. There\n"
+        "must be exactly one between every two neighbours of the chain; other graphs cannot be run yet.",
         _table(
             heads,
             [
