@@ -159,10 +159,12 @@ def load_run(path: Path) -> tuple[Network, dict[str, Any]]:
     try:
         text = (path / NETWORK).read_bytes().decode()
         options = json.loads((path / OPTIONS).read_bytes())
+        if missing := {"name", "seed", "epochs", "engine", "data", "data_dir"} - set(options):
+            raise RunError(f"{OPTIONS} lacks {', '.join(sorted(missing))}")
         network = with_options(parse_network(text, default_name=options["name"]), options["seed"], options["epochs"])
     except OSError as error:
         raise RunError(f"{path} is no run folder: cannot read {error.filename}: {error.strerror}") from None
-    except (KeyError, TypeError, ValueError) as error:
+    except (TypeError, ValueError) as error:
         raise RunError(f"{path} is no run folder of this version: {error}") from None
     return network, options
 

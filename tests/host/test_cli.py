@@ -355,6 +355,15 @@ def test_image_and_weights_of_a_run_are_checked(folder, capsys):
         assert main(["eval", "run"]) == 2
         err = capsys.readouterr().err
         assert err.count("\n") == 1 and message in err
+    for content, message in (
+        ("", "no run folder"),
+        ("[]", "lacks data, data_dir"),
+        ('{"name": "x"}', "lacks data, data_dir, engine, epochs, seed"),
+    ):
+        Path("other/run.json").write_text(content)
+        assert main(["eval", "other"]) == 2
+        err = capsys.readouterr().err
+        assert err.count("\n") == 1 and message in err
     weights.unlink()
     assert main(["eval", "run"]) == 2
     assert "cannot read the weights" in capsys.readouterr().err
