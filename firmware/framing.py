@@ -6,6 +6,7 @@ and the byte xor `ESCAPE_XOR` (RFC 1662). Content is a header word, payload word
 byte first. The CRC is the FCS-32 of RFC 1662, which `zlib.crc32` computes, over header and payload.
 """
 
+import re
 from collections.abc import Iterable
 from enum import IntFlag
 from typing import Final, NamedTuple, Self
@@ -93,6 +94,7 @@ class Header(NamedTuple):
 
 _FLAG: Final = bytes((FLAG,))
 _ESCAPE: Final = bytes((ESCAPE,))
+_ESCAPED: Final = re.compile(re.escape(_ESCAPE) + b".", re.DOTALL)
 _ESCAPED_FLAG: Final = bytes((ESCAPE, FLAG ^ ESCAPE_XOR))
 _ESCAPED_ESCAPE: Final = bytes((ESCAPE, ESCAPE ^ ESCAPE_XOR))
 
@@ -103,8 +105,8 @@ def stuff(content: bytes) -> bytes:
 
 
 def unstuff(text: bytes) -> bytes:
-    """The inverse of `stuff`; an escape before another byte stays, for the CRC to find."""
-    return text.replace(_ESCAPED_FLAG, _FLAG).replace(_ESCAPED_ESCAPE, _ESCAPE)
+    """The inverse of `stuff`; other bytes may have been escaped too."""
+    return _ESCAPED.sub(lambda match: bytes((match[0][1] ^ ESCAPE_XOR,)), text)
 
 
 def encode(content: bytes) -> bytes:

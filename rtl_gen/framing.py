@@ -9,7 +9,6 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 from amaranth.lib.wiring import In, Out
 
-from ..firmware.errors import FrennError
 from ..firmware.framing import ESCAPE, ESCAPE_XOR, FLAG, Deframer, encode
 from .packet import PACKET
 
@@ -38,8 +37,6 @@ class FrameDecoder(wiring.Component):
     """
 
     def __init__(self, words: int) -> None:
-        if words < 1:
-            raise FrennError(f"link: a frame of {words} words has no header; legal is 1 or more")
         self.words = words
         super().__init__({"i": In(stream.Signature(8)), "o": Out(stream.Signature(FRAME_WORD))})
 

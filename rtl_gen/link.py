@@ -50,9 +50,9 @@ class Link(wiring.Component):
             }
         )
 
-    def model(self) -> Endpoint:
-        """An endpoint that behaves so towards the host, with cycles as time; its frames may come in another order."""
-        parameters = self.parameters
+    @staticmethod
+    def model(parameters: LinkParameters) -> Endpoint:
+        """An endpoint that behaves so towards the host, with cycles as time, but has always room."""
         endpoint = Endpoint(
             initiator=False,
             timeout=parameters.timeout_cycles,

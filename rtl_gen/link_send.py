@@ -3,7 +3,7 @@
 
 from typing import Final
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import C, Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -140,8 +140,8 @@ class Sender(wiring.Component):
         with m.Elif(wait != patience):
             m.d.sync += wait.eq(wait + 1)
 
-        header = Signal(HEADER)
-        latched = Signal(HEADER, reset_less=True)
+        header, latched = Signal(HEADER), Signal(HEADER, reset_less=True)
+        carries, ends, opens, polls = Signal(), Signal(), Signal(), Signal()
         found = Signal(slot)
         left = Signal(length_bits)
         cursor = pointer("cursor")
@@ -149,21 +149,22 @@ class Sender(wiring.Component):
         sending = Signal()
         m.d.comb += [
             found.eq(read_port.data),
-            header.session.eq(self.session),
-            header.acknowledge.eq(self.local.acknowledge),
-            header.credit.eq(self.local.credit),
-            header.kind.repeat.eq(ask),
+            # In one piece: simulators leave a bit undefined that nothing drives.
+            header.eq(
+                Cat(
+                    Cat(carries, ends, C(0, 1), opens, ask & ~opens, polls),
+                    self.session[:2],
+                    Mux(opens, self.session, Cat(Mux(carries, send_sequence, 0), self.local.acknowledge)),
+                    self.local.credit,
+                )
+            ),
         ]
         with m.FSM():
             with m.State("CHOOSE"):
                 m.d.comb += read_port.addr.eq(Mux(base_sequence != acknowledged, base, send))
                 m.d.sync += [left.eq(0), latched.eq(header)]
                 with m.If(opened):
-                    m.d.comb += [
-                        header.kind.repeat.eq(0),
-                        header.kind.opened.eq(1),
-                        Cat(header.sequence, header.acknowledge).eq(self.session),
-                    ]
+                    m.d.comb += opens.eq(1)
                     m.d.sync += opened.eq(0)
                     m.next = "HEADER"
                 with m.Elif(base_sequence != acknowledged):
@@ -171,7 +172,7 @@ class Sender(wiring.Component):
                 with m.Elif(go_back):
                     m.d.sync += [go_back.eq(0), send.eq(base), send_sequence.eq(base_sequence), outstanding.eq(0)]
                 with m.Elif(poll):
-                    m.d.comb += [self.told.eq(1), header.kind.poll.eq(1)]
+                    m.d.comb += [self.told.eq(1), polls.eq(1)]
                     m.d.sync += [poll.eq(0), polling.eq(1)]
                     m.next = "HEADER"
                 with m.Elif((send_sequence != tail_sequence) & ~polling):
@@ -180,22 +181,19 @@ class Sender(wiring.Component):
                     m.d.comb += self.told.eq(1)
                     m.next = "HEADER"
             with m.State("RELEASE"):
-                m.d.sync += [base.eq(base + found.length + 1), base_sequence.eq(base_sequence + 1)]
-                with m.If(send_sequence == base_sequence):
-                    # It was acknowledged before it was sent again.
-                    m.d.sync += [send.eq(base + found.length + 1), send_sequence.eq(base_sequence + 1)]
-                with m.Else():
-                    m.d.sync += outstanding.eq(outstanding - found.length)
+                # Not if a session has begun since the choice.
+                with m.If(~opened):
+                    m.d.sync += [base.eq(base + found.length + 1), base_sequence.eq(base_sequence + 1)]
+                    with m.If(send_sequence == base_sequence):
+                        # It was acknowledged before it was sent again.
+                        m.d.sync += [send.eq(base + found.length + 1), send_sequence.eq(base_sequence + 1)]
+                    with m.Else():
+                        m.d.sync += outstanding.eq(outstanding - found.length)
                 m.next = "CHOOSE"
             with m.State("LOOK"):
                 m.d.sync += latched.eq(header)
-                with m.If(outstanding + found.length <= credit * CREDIT_WORDS):
-                    m.d.comb += [
-                        self.told.eq(1),
-                        header.kind.data.eq(1),
-                        header.kind.last.eq(found.last),
-                        header.sequence.eq(send_sequence),
-                    ]
+                with m.If(~opened & (outstanding + found.length <= credit * CREDIT_WORDS)):
+                    m.d.comb += [self.told.eq(1), carries.eq(1), ends.eq(found.last)]
                     m.d.sync += [
                         left.eq(found.length),
                         cursor.eq(send + 1),
@@ -206,7 +204,7 @@ class Sender(wiring.Component):
                     with m.If(send_sequence == high_sequence):
                         m.d.sync += high_sequence.eq(send_sequence + 1)
                     m.next = "HEADER"
-                with m.Elif(bare):
+                with m.Elif(~opened & bare):
                     m.d.comb += self.told.eq(1)
                     m.next = "HEADER"
                 with m.Else():

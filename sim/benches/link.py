@@ -1,0 +1,424 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bench of `Link`: the host's endpoint on one side, a device that answers on the other, and lines between them."""
+
+import os
+import random
+from collections.abc import Callable
+from typing import Any, Final
+
+import cocotb
+from cocotb.triggers import ReadOnly, RisingEdge
+
+from ...firmware.endpoint import Endpoint
+from ...firmware.framing import CREDIT_WORDS, MAX_CREDIT, WINDOW, Deframer, Header, Kind, encode
+from ...rtl_gen.link_parameters import LinkParameters
+from .link_lines import frames_of, spoil, words_of
+from .streams import StreamSink, StreamSource, start
+
+PARAMETERS: Final = LinkParameters(
+    **{name: int(os.environ[name.upper()]) for name in LinkParameters.__dataclass_fields__ if name.upper() in os.environ}
+)
+DAMAGE: Final = float(os.environ.get("DAMAGE", "0"))
+SESSION: Final = 0x7D7E
+LAST: Final = 1 << 32
+
+
+def _answer(request: list[int]) -> list[int]:
+    """What the device of this bench answers: the length, then every word's complement, if the first word is even; else the first."""
+    return [len(request), *(word ^ 0xFFFFFFFF for word in request)] if request[0] % 2 == 0 else request[:1]
+
+
+class _Bench:
+    """Drivers on the four streams, and a device that answers requests."""
+
+    def __init__(self, dut: Any, pause: float = 0.0, line_pause: float = 0.0, damage: float = 0.0, device: bool = True) -> None:
+        self.dut = dut
+        self.damage = damage
+        self.cycle = 0
+        self.rx = StreamSource(dut, "rx", _generator(), line_pause)
+        self.tx = StreamSink(dut, "tx", _generator(), line_pause)
+        self.request = StreamSink(dut, "request", _generator(), pause)
+        self.answer = StreamSource(dut, "answer", _generator(), pause)
+        self.requests: list[list[int]] = []
+        self.partial: list[int] = []
+        self.answering = device
+        self.deframer = Deframer()
+
+    async def start(self) -> None:
+        await start(self.dut)
+        cocotb.start_soon(self._run())
+
+    async def _run(self) -> None:
+        while True:
+            await RisingEdge(self.dut.clk)
+            self.cycle += 1
+            while self.answering and self.request.queue:
+                self.take()
+
+    def take(self) -> None:
+        """Take a word of a request, and answer the request if it was the last."""
+        item = self.request.queue.popleft()
+        self.partial.append(item & 0xFFFFFFFF)
+        if item & LAST:
+            self.requests.append(self.partial)
+            self.reply(_answer(self.partial))
+            self.partial = []
+
+    def reply(self, answer: list[int]) -> None:
+        self.answer.send([*answer[:-1], answer[-1] | LAST])
+
+    async def cycles(self, count: int) -> None:
+        for _ in range(count):
+            await RisingEdge(self.dut.clk)
+
+    async def until(self, condition: Callable[[], object], limit: int, what: str) -> None:
+        for _ in range(limit):
+            if condition():
+                return
+            await RisingEdge(self.dut.clk)
+        raise AssertionError(f"{what}: not after {limit} cycles")
+
+    def sent(self) -> list[tuple[Header, list[int]]]:
+        """Frames that the gateware has sent since the last call."""
+        text = bytes(self.tx.queue)
+        self.tx.queue.clear()
+        contents = self.deframer.feed(text)
+        assert not self.deframer.bad
+        return [(Header.unpack(content), _words(content[4:])) for content in contents]
+
+    def frame(self, kind: Kind, sequence: int = 0, acknowledge: int = 0, payload: tuple[int, ...] = (), session: int = SESSION) -> None:
+        """Put a frame on the line."""
+        header = Header(kind, session, sequence, acknowledge, MAX_CREDIT)
+        self.rx.send(encode(header.pack() + b"".join(word.to_bytes(4, "little") for word in payload)))
+
+    async def open(self) -> None:
+        self.frame(Kind.OPEN)
+        await self.rx.drain()
+        await self.cycles(40)
+        assert self.sent() == [(Header(Kind.OPENED, SESSION, credit=_credit(PARAMETERS.receive_words)), [])]
+
+    async def host(self, packets: list[list[int]], endpoint: Endpoint, limit: int) -> list[list[int]]:
+        """Send packets and return as many answers, while an endpoint minds the other end of the line."""
+        before = len(endpoint.received)
+        for packet in packets:
+            endpoint.send(packet)
+        answers: list[list[int]] = []
+        for _ in range(limit // 16):
+            text = bytes(self.tx.queue)
+            self.tx.queue.clear()
+            endpoint.feed(spoil(random, text, self.damage), self.cycle)
+            # The line is short: what goes on it now is decided now.
+            if len(self.rx.queue) < 64:
+                self.rx.send(spoil(random, endpoint.output(self.cycle), self.damage))
+            while endpoint.received:
+                answers.append(endpoint.received.popleft().tolist())
+            if len(answers) - before >= len(packets) and endpoint.idle:
+                return answers
+            await self.cycles(16)
+        raise AssertionError(f"{len(answers)} of {len(packets)} answers after {limit} cycles; {endpoint.statistics}")
+
+
+def _generator() -> random.Random:
+    return random.Random(random.getrandbits(64))
+
+
+def _words(payload: bytes) -> list[int]:
+    return [int.from_bytes(payload[at : at + 4], "little") for at in range(0, len(payload), 4)]
+
+
+def _credit(words: int) -> int:
+    return min(MAX_CREDIT, words // CREDIT_WORDS)
+
+
+def _endpoint() -> Endpoint:
+    endpoint = Endpoint(initiator=True, timeout=3000, acknowledge=200, frame_words=PARAMETERS.frame_words)
+    endpoint.open(random.getrandbits(16), 0)
+    return endpoint
+
+
+def _packets(count: int, longest: int) -> list[list[int]]:
+    return [*frames_of(random, count, longest), words_of(random, 1), words_of(random, longest)]
+
+
+@cocotb.test
+@cocotb.parametrize((("pause", "line_pause"), [(0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (0.9, 0.3)]))
+async def every_packet_once_in_order(dut: Any, pause: float, line_pause: float) -> None:
+    bench = _Bench(dut, pause, line_pause, DAMAGE)
+    await bench.start()
+    packets = _packets(20, 2 * PARAMETERS.frame_words + 2)
+    endpoint = _endpoint()
+    answers = await bench.host(packets, endpoint, 400_000)
+    assert bench.requests == packets
+    assert answers == [_answer(packet) for packet in packets]
+    statistics = endpoint.statistics
+    dut._log.info(f"{bench.cycle} cycles, {statistics}")
+    if not DAMAGE:
+        assert (statistics.resent, statistics.bad, statistics.gaps, statistics.duplicates) == (0, 0, 0, 0)
+
+
+@cocotb.test(skip=bool(DAMAGE))
+async def sequence_numbers_go_round(dut: Any) -> None:
+    bench = _Bench(dut)
+    await bench.start()
+    packets = [words_of(random, 1) for _ in range(2 * WINDOW + 50)]
+    assert await bench.host(packets, _endpoint(), 200_000) == [_answer(packet) for packet in packets]
+    assert bench.requests == packets
+
+
+@cocotb.test(skip=bool(DAMAGE))
+async def sessions(dut: Any) -> None:
+    """A new session, opened in the middle of everything, sees nothing of the old one."""
+    bench = _Bench(dut, 0.7, 0.0)
+    await bench.start()
+    for _ in range(12):
+        before = _endpoint()
+        for packet in _packets(6, 3 * PARAMETERS.frame_words):
+            before.send(packet)
+        for _ in range(random.randrange(10, 100)):
+            before.feed(bytes(bench.tx.queue), bench.cycle)
+            bench.tx.queue.clear()
+            if len(bench.rx.queue) < 64:
+                bench.rx.send(before.output(bench.cycle))
+            await bench.cycles(16)
+        packets = _packets(3, 3)
+        assert await bench.host(packets, _endpoint(), 200_000) == [_answer(packet) for packet in packets]
+        assert bench.requests[-len(packets) :] == packets
+
+
+@cocotb.test(skip=bool(DAMAGE))
+async def a_torn_request_is_ended(dut: Any) -> None:
+    bench = _Bench(dut, device=False)
+    await bench.start()
+    await bench.open()
+    bench.frame(Kind.DATA, 0, payload=(1, 2, 3))
+    await bench.until(lambda: len(bench.request.queue) == 3, 200, "payload")
+    bench.frame(Kind.OPEN)
+    bench.frame(Kind.DATA | Kind.LAST, 0, payload=(4,))
+    await bench.until(lambda: len(bench.request.queue) == 5, 200, "payload")
+    assert list(bench.request.queue) == [1, 2, 3, LAST, 4 | LAST]
+    # The first answer belongs to the torn request.
+    bench.reply([50, 51])
+    bench.reply([60])
+    await bench.cycles(200)
+    assert [payload for header, payload in bench.sent() if header.kind & Kind.DATA] == [[60]]
+
+
+@cocotb.test(skip=bool(DAMAGE))
+async def a_stalled_word_stays_when_a_session_ends(dut: Any) -> None:
+    bench = _Bench(dut, device=False)
+    bench.request.pause = 1.0
+    await bench.start()
+    await bench.open()
+    bench.frame(Kind.DATA | Kind.LAST, 0, payload=(1, 2))
+    bench.frame(Kind.DATA | Kind.LAST, 1, payload=(3,))
+    bench.frame(Kind.OPEN)
+    bench.frame(Kind.DATA | Kind.LAST, 0, payload=(4,))
+    await bench.rx.drain()
+    await bench.cycles(20)
+    bench.request.pause = 0.0
+    await bench.cycles(20)
+    assert list(bench.request.queue) == [1, LAST, 4 | LAST]
+    bench.reply([50])
+    bench.reply([60])
+    await bench.cycles(200)
+    assert [payload for header, payload in bench.sent() if header.kind & Kind.DATA] == [[60]]
+
+
+@cocotb.test(skip=bool(DAMAGE))
+async def only_frames_of_the_session_count(dut: Any) -> None:
+    bench = _Bench(dut, device=False)
+    await bench.start()
+    bench.frame(Kind.DATA | Kind.LAST, 0, payload=(1,))
+    bench.frame(Kind.POLL)
+    bench.frame(Kind.OPENED)
+    await bench.rx.drain()
+    await bench.cycles(100)
+    assert bench.sent() == []
+    await bench.open()
+    for session in range(SESSION + 1, SESSION + 4):
+        bench.frame(Kind.DATA | Kind.LAST, 0, payload=(2,), session=session)
+        bench.frame(Kind.POLL, session=session)
+    bench.frame(Kind.DATA | Kind.LAST, 0)
+    bench.frame(Kind.LAST, 0, payload=(3,))
+    await bench.rx.drain()
+    await bench.cycles(100)
+    assert not bench.request.queue
+    assert bench.sent() == []
+
+
+@cocotb.test(skip=bool(DAMAGE))
+async def gaps_duplicates_and_polls(dut: Any) -> None:
+    bench = _Bench(dut, device=False)
+    await bench.start()
+    await bench.open()
+
+    async def replies(*sequences: int) -> list[tuple[Kind, int]]:
+        for sequence in sequences:
+            bench.frame(Kind.DATA | Kind.LAST, sequence, payload=(sequence,))
+        await bench.rx.drain()
+        await bench.cycles(30)
+        return [(header.kind, header.acknowledge) for header, _ in bench.sent()]
+
+    assert await replies(2, 3, 4) == [(Kind.REPEAT, 0)]
+    # Sent again, and lost again.
+    assert await replies(1, 2, 3) == [(Kind.REPEAT, 0)]
+    assert await replies(0, 1, 2) == []
+    assert await replies(1) == [(Kind(0), 3)]
+    assert await replies(256 + 3 - WINDOW) == [(Kind(0), 3)]
+    assert await replies(3 + WINDOW - 1) == [(Kind.REPEAT, 3)]
+    bench.frame(Kind.POLL)
+    assert await replies() == [(Kind.REPEAT, 3)]
+    assert list(bench.request.queue) == [LAST, LAST | 1, LAST | 2]
+    assert await replies(3) == []
+    await bench.cycles(PARAMETERS.acknowledge_cycles)
+    assert await replies() == [(Kind(0), 4)]
+
+
+@cocotb.test(skip=bool(DAMAGE))
+async def frames_are_sent_until_acknowledged(dut: Any) -> None:
+    bench = _Bench(dut, device=False)
+    await bench.start()
+    await bench.open()
+    for number in range(3):
+        bench.frame(Kind.DATA | Kind.LAST, number, payload=(number,))
+    await bench.rx.drain()
+    for number in range(3):
+        bench.reply([number])
+    await bench.cycles(100)
+    kind = Kind.DATA | Kind.LAST
+
+    def sent() -> list[tuple[Kind, int]]:
+        return [(header.kind, header.sequence) for header, _ in bench.sent()]
+
+    assert sent() == [(kind, 0), (kind, 1), (kind, 2)]
+    await bench.cycles(PARAMETERS.timeout_cycles + 30)
+    assert sent() == [(Kind.POLL, 0)]
+    # While polling nothing new is sent.
+    bench.reply([3])
+    await bench.cycles(PARAMETERS.timeout_cycles + 30)
+    assert sent() == [(Kind.POLL, 0)]
+    bench.frame(Kind.REPEAT, acknowledge=1)
+    await bench.rx.drain()
+    await bench.cycles(100)
+    assert sent() == [(kind, 1), (kind, 2), (kind, 3)]
+    # A number that was never sent acknowledges nothing.
+    bench.frame(Kind.REPEAT, acknowledge=5)
+    await bench.rx.drain()
+    await bench.cycles(100)
+    assert sent() == []
+    bench.frame(Kind(0), acknowledge=4)
+    await bench.rx.drain()
+    await bench.cycles(3 * PARAMETERS.timeout_cycles)
+    assert sent() == []
+
+
+@cocotb.test(skip=bool(DAMAGE))
+async def credit_is_kept_and_given(dut: Any) -> None:
+    """The buffer fills, drops what finds no room, and says when it has room again."""
+    bench = _Bench(dut, device=False)
+    bench.request.pause = 1.0
+    await bench.start()
+    await bench.open()
+    room = PARAMETERS.receive_words
+    sequence = 0
+    # The output holds one word more.
+    payload = tuple(range(CREDIT_WORDS))
+    for sequence in range(room // CREDIT_WORDS):
+        bench.frame(Kind.DATA, sequence, payload=payload)
+    bench.frame(Kind.DATA, sequence + 1, payload=(7, 8))
+    bench.frame(Kind.DATA, sequence + 1, payload=(9,))
+    bench.frame(Kind.DATA, sequence + 2, payload=(10,))
+    bench.frame(Kind.POLL)
+    await bench.rx.drain()
+    await bench.cycles(40)
+    header, _ = bench.sent()[-1]
+    assert header == Header(Kind.REPEAT, SESSION & 3, 0, sequence + 2, 0)
+    bench.request.pause = 0.0
+    await bench.until(lambda: len(bench.request.queue) == room + 1, room + 100, "words")
+    assert list(bench.request.queue) == [*payload * (sequence + 1), 9]
+    await bench.cycles(PARAMETERS.acknowledge_cycles + 60)
+    credits = [header.credit for header, _ in bench.sent()]
+    assert credits[-1] == _credit(room)
+    # News came in quarters of the buffer, not at the end alone.
+    assert len(credits) > 1
+
+
+@cocotb.test(skip=bool(DAMAGE))
+async def the_hosts_credit_is_kept(dut: Any) -> None:
+    bench = _Bench(dut)
+    await bench.start()
+    endpoint = _endpoint()
+    endpoint.credit = 0
+    packet = words_of(random, 2 * CREDIT_WORDS)
+    packet[0] &= 0xFFFFFFFE
+    endpoint.send(packet)
+    for step in range(4 * PARAMETERS.timeout_cycles // 16):
+        text = bytes(bench.tx.queue)
+        bench.tx.queue.clear()
+        endpoint.feed(text, bench.cycle)
+        if step == 2 * PARAMETERS.timeout_cycles // 16:
+            assert bench.requests == [packet]
+            assert not endpoint.statistics.data_received
+            endpoint.credit = MAX_CREDIT
+        bench.rx.send(endpoint.output(bench.cycle))
+        await bench.cycles(16)
+    assert endpoint.received.popleft().tolist() == _answer(packet)
+
+
+@cocotb.test(skip=bool(DAMAGE))
+async def latency(dut: Any) -> None:
+    bench = _Bench(dut, device=False)
+    await bench.start()
+    await bench.open()
+    bench.frame(Kind.DATA | Kind.LAST, 0, payload=(1,))
+    assert await _delay(dut, "rx", "request") == 4
+    # The acknowledgement that is due goes with the answer.
+    bench.reply([2])
+    assert await _delay(dut, "answer", "tx") == 5
+
+
+async def _delay(dut: Any, source: str, sink: str) -> int:
+    """Cycles from the last transfer of one stream to the first of another."""
+    last = first = 0
+    for cycle in range(200):
+        await ReadOnly()
+        if _transfer(dut, source):
+            last = cycle
+        if _transfer(dut, sink) and not first:
+            first = cycle
+        await RisingEdge(dut.clk)
+    return first - last
+
+
+def _transfer(dut: Any, port: str) -> bool:
+    return bool(int(getattr(dut, f"{port}__valid").value) and int(getattr(dut, f"{port}__ready").value))
+
+
+@cocotb.test(skip=bool(DAMAGE))
+async def one_byte_a_cycle_both_ways(dut: Any) -> None:
+    """Frames back to back are taken as fast as they come, and answers of long trains leave without a gap."""
+    bench = _Bench(dut, device=False)
+    await bench.start()
+    await bench.open()
+    payload = tuple(words_of(random, 8))
+    count = PARAMETERS.transmit_words // 16
+    for number in range(count):
+        bench.frame(Kind.DATA | Kind.LAST, number, payload=payload)
+    for _ in range(count):
+        bench.reply(list(payload))
+    # Enough answers wait when the sender begins.
+    bench.tx.pause = 1.0
+    await bench.cycles(200)
+    bench.tx.pause = 0.0
+    got = 0
+    # Flags, header, payload and CRC, without the escapes.
+    while got < count * (2 + 4 + 4 * len(payload) + 4):
+        await ReadOnly()
+        assert int(dut.rx__ready.value)
+        valid, moved = int(dut.tx__valid.value), _transfer(dut, "tx")
+        await RisingEdge(dut.clk)
+        got += moved
+        assert valid or not got, f"a gap after {got} bytes"
+    await bench.rx.drain()
+    await bench.cycles(20)
+    assert [item & 0xFFFFFFFF for item in bench.request.queue] == [*payload * count]
