@@ -6,6 +6,7 @@ from amaranth.lib import wiring
 
 from ..firmware.errors import FrennError
 from ..firmware.parameters import EngineParameters
+from .byte_device import ByteDevice
 from .device import Device
 
 LINKS = ("packets", "bytes")
@@ -23,8 +24,6 @@ def top(parameters: EngineParameters, link: str = "packets") -> wiring.Component
     if link == "packets":
         return Device(parameters)
     if link == "bytes":
-        from .byte_device import ByteDevice
-
         return ByteDevice(parameters)
     raise FrennError(f"link {link!r} is unknown; legal are {', '.join(LINKS)}")
 
