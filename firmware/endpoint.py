@@ -5,6 +5,7 @@ The host runs it as the initiator of sessions. As a responder it behaves as the 
 """
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -126,7 +127,7 @@ class Endpoint:
         self._session = session & MAX_SESSION
         self._open_at = now
 
-    def send(self, packet: Words) -> None:
+    def send(self, packet: Words | Sequence[int]) -> None:
         """Queue a packet of at least one word."""
         data = np.asarray(packet, dtype="<u4").tobytes()
         if not data:
