@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
 
     train = verbs.add_parser("train", help="train a network and leave a run folder")
     train.add_argument("network", metavar="NETWORK", help="network file (TOML)")
-    train.add_argument("--on", choices=TARGETS, required=True, help="machine: the golden model, or the compiled RTL")
+    train.add_argument("--on", choices=TARGETS, default="twin", help="machine: the golden model, or the compiled RTL (default twin)")
     train.add_argument("--link", choices=LINKS, default="packets", help="what lies between driver and twin (default packets)")
     train.add_argument("--engine", choices=PRESETS, help="preset to compile for (default: the first of 16 lanes or more that fits)")
     train.add_argument("--lanes", type=int, metavar="N", help="lanes instead of the preset's; alone: of the smallest engine that fits")
@@ -84,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--data-dir", metavar="DIR", help="folder of the MNIST files (default: fetch them from OpenML)")
     train.add_argument("--epochs", type=int, metavar="N", help="epochs (default: the network's)")
     train.add_argument("--samples", type=int, metavar="N", help="the first N training samples alone")
+    train.add_argument("--test-samples", type=int, metavar="N", help="the first N test samples alone")
     train.add_argument("--seed", type=int, metavar="S", help="seed of every random choice (default: the network's)")
     train.add_argument("--out", metavar="RUN", help="run folder (default runs/NAME-MACHINE, numbered)")
     train.add_argument("--verify", action="store_true", help="train on golden and twin and compare every bit")

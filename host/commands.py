@@ -48,9 +48,7 @@ def train(arguments: argparse.Namespace) -> int:
 
 def _train(run: RunFolder, arguments: argparse.Namespace, program: Program, targets: list[str]) -> int:
     network = program.network
-    dataset = _dataset(arguments.data, arguments.data_dir, network)
-    if arguments.samples is not None:
-        dataset = dataset.first(arguments.samples)
+    dataset = _dataset(arguments.data, arguments.data_dir, network).first(arguments.samples, arguments.test_samples)
     weights = network.initial_weights()
     image = Image.build(program, weights)
     run.begin(_options(arguments, program, dataset), image)
@@ -86,7 +84,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     weights = load_weights(folder / WEIGHTS, network)
     check_target(arguments.on)
     program = compile_network(network, EngineParameters.from_dict(options["engine"]))
-    dataset = _dataset(options["data"], arguments.data_dir or options["data_dir"], network)
+    dataset = _dataset(options["data"], arguments.data_dir or options["data_dir"], network).first(None, options["test_samples"])
     with open_machine(arguments.on, program, arguments.link, _say) as machine, progress(len(dataset.test_labels), "testing") as advance:
         machine.load(weights)
         share = accuracy(machine, network, dataset.test_inputs, dataset.test_labels, advance)
@@ -146,6 +144,7 @@ def _options(arguments: argparse.Namespace, program: Program, dataset: Dataset) 
         "seed": network.seed,
         "epochs": network.learning.epochs,
         "samples": len(dataset.train_labels),
+        "test_samples": len(dataset.test_labels),
         "data": dataset.name,
         "data_dir": None if arguments.data_dir is None else str(Path(arguments.data_dir).resolve()),
         "target": arguments.on,

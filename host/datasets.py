@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Data sets: real samples as bytes, split into a training and a test set."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Final
 
@@ -74,18 +74,27 @@ class Dataset:
                 "change the last of layers or choose other data"
             )
 
-    def first(self, count: int) -> "Dataset":
-        """The set with its first ``count`` training samples alone.
+    def first(self, samples: int | None = None, test_samples: int | None = None) -> "Dataset":
+        """The set with its first ``samples`` training and ``test_samples`` test samples alone; None keeps all.
 
         Raises
         ------
         DataError
             If it has fewer.
         """
-        have = len(self.train_labels)
-        if not 1 <= count <= have:
-            raise DataError(f"--samples is {count}, the {self.name} data have {have} training samples; choose 1 to {have}")
-        return Dataset(self.name, self.train_inputs[:count], self.train_labels[:count], self.test_inputs, self.test_labels, self.classes)
+        for option, kind, count, have in (
+            ("--samples", "training", samples, len(self.train_labels)),
+            ("--test-samples", "test", test_samples, len(self.test_labels)),
+        ):
+            if count is not None and not 1 <= count <= have:
+                raise DataError(f"{option} is {count}, the {self.name} data have {have} {kind} samples; choose 1 to {have}")
+        return replace(
+            self,
+            train_inputs=self.train_inputs[:samples],
+            train_labels=self.train_labels[:samples],
+            test_inputs=self.test_inputs[:test_samples],
+            test_labels=self.test_labels[:test_samples],
+        )
 
 
 def quantise(inputs: Bytes, form: Format) -> IntArray:

@@ -318,7 +318,7 @@ def test_a_good_small_mnist_passes_so_the_bad_ones_fail_for_their_reason(folder)
     [
         ([], "required: VERB"),
         (["fly"], "invalid choice"),
-        (["train"], "required: NETWORK, --on"),
+        (["train"], "required: NETWORK"),
         (["train", "net.toml", "--on", "abacus"], "invalid choice"),
         (["check", "nowhere.toml"], "cannot read the network file nowhere.toml"),
         (["check", "."], "cannot read the network file ."),
