@@ -111,7 +111,7 @@ def test_digits():
     assert counts.min() > 0.78 and counts.max() < 0.82
     assert len(data.first(10).train_labels) == 10 and len(data.first(10).test_labels) == 360
     assert len(data.first(test_samples=20).train_labels) == 1437 and len(data.first(test_samples=20).test_labels) == 20
-    with pytest.raises(DataError, match="--test-samples is 0, the digits data have 360 test samples"):
+    with pytest.raises(FrennError, match="--test-samples is 0, the digits data have 360 test samples"):
         data.first(test_samples=0)
     with pytest.raises(FrennError, match="1437 training samples"):
         data.first(1438)
