@@ -88,14 +88,14 @@ class LaneArray(wiring.Component):
     seed, step : In, 32
         For the random words; stable likewise.
     command : In
-        See `command_signature`. Forward: after ``last`` of a block at least ``rows`` cycles pass before the next ``last``.
+        See `command_signature`. Forward: the next ``last`` comes at least ``rows`` cycles after that of a block.
     rows : In
         See `row_signature`; visible to commands from the second cycle after it.
     sum, sum_valid, sum_restart, sum_overwrite : Out
         Sums: of a forward block one per row in their order, from `forward_latency` cycles after ``last`` on; of a transposed
         pass one per command, `transposed_latency` cycles after it.
     clipped : Out
-        Weights clipped by an update in one cycle.
+        Weights that a command of an update clipped, `clipped_latency` cycles after it; 0 otherwise.
     load_step, load_value, load_write, load_address : In
         Weights from outside: ``load_step`` shifts a weight in, lane 0's first; ``load_write`` writes all of them to the address.
     fetch : In
@@ -110,6 +110,7 @@ class LaneArray(wiring.Component):
     """Cycles from a command to its operands at the lanes."""
     forward_latency: Final = operand_time + Lane.chain_latency
     update_latency: Final = operand_time + Lane.learned_latency
+    clipped_latency: Final = update_latency + 2
     fetch_latency: Final = operand_time + 1
 
     def __init__(self, parameters: EngineParameters) -> None:
@@ -198,9 +199,7 @@ class LaneArray(wiring.Component):
         writes = delay(m, command.valid & self.update, self.update_latency, "write", reset_less=False)
         m.d.comb += [
             weights.write_enable.eq(writes | self.load_write),
-            weights.write_address.eq(
-                Mux(self.load_write, self.load_address, delay(m, command.address, self.update_latency, "written"))
-            ),
+            weights.write_address.eq(Mux(self.load_write, self.load_address, delay(m, command.address, self.update_latency, "written"))),
         ]
 
         rows = wiring.Signature({"rows": Out(row_signature(parameters))}).create().rows

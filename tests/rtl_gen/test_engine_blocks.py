@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The engine's blocks against their models, on both simulators and on engines of unlike parameters."""
+
+import json
+from pathlib import Path
+
+import pytest
+from amaranth.lib import wiring
+from frenn.firmware.formats import Format
+from frenn.firmware.parameters import EngineParameters
+from frenn.rtl_gen.lane import Lane
+from frenn.rtl_gen.lane_array import LaneArray
+from frenn.sim.benches.runner import SIMULATORS, Simulator, run
+
+pytestmark = pytest.mark.parametrize("simulator", SIMULATORS)
+
+
+def _parameters(weight: str, pre_activation: str, drive: str, **sizes: int) -> EngineParameters:
+    return EngineParameters(weight=Format.parse(weight), pre_activation=Format.parse(pre_activation), drive=Format.parse(drive), **sizes)
+
+
+SMALL = _parameters(
+    "S0.7",
+    "S2.6",
+    "S3.6",
+    lanes=4,
+    vector_bits=6,
+    accumulator_bits=20,
+    drive_bits=24,
+    update_shift=9,
+    broadcast_bits=12,
+    weight_depth=32,
+    neuron_depth=64,
+    row_depth=12,
+    program_depth=16,
+)
+ODD = _parameters(
+    "S1.4",
+    "S2.5",
+    "S2.11",
+    lanes=12,
+    vector_bits=9,
+    accumulator_bits=25,
+    drive_bits=33,
+    update_shift=4,
+    broadcast_bits=10,
+    weight_depth=23,
+    neuron_depth=75,
+    row_depth=5,
+    program_depth=11,
+)
+WIDE = _parameters(
+    "S0.15",
+    "S2.24",
+    "S6.24",
+    lanes=16,
+    vector_bits=18,
+    accumulator_bits=48,
+    drive_bits=62,
+    update_shift=32,
+    broadcast_bits=40,
+    weight_depth=64,
+    neuron_depth=128,
+    row_depth=6,
+    program_depth=16,
+)
+
+engines = pytest.mark.parametrize("parameters", [SMALL, ODD, WIDE], ids=["small", "odd", "wide"])
+
+
+def _run(component: wiring.Component, bench: str, simulator: Simulator, seed: int, build_dir: Path, **environment: str) -> None:
+    run(
+        component,
+        f"frenn.sim.benches.{bench}",
+        name=bench,
+        simulator=simulator,
+        seed=seed,
+        parameters=environment,
+        build_dir=build_dir,
+    )
+
+
+def _of(parameters: EngineParameters) -> dict[str, str]:
+    return {"PARAMETERS": json.dumps(parameters.to_dict())}
+
+
+@engines
+def test_lane(simulator: Simulator, seed: int, tmp_path: Path, parameters: EngineParameters) -> None:
+    _run(Lane(parameters), "lane", simulator, seed, tmp_path, **_of(parameters))
+
+
+@engines
+def test_lane_array(simulator: Simulator, seed: int, tmp_path: Path, parameters: EngineParameters) -> None:
+    _run(LaneArray(parameters), "lane_array", simulator, seed, tmp_path, **_of(parameters))
