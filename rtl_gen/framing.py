@@ -100,7 +100,7 @@ class FrameEncoder(wiring.Component):
     o : Out, stream of bytes
 
     Latency 1 cycle from a frame's first word to its opening flag; one byte a cycle without a gap, within a frame and
-    between frames, if a word is offered within 3 cycles after the one before it was taken, and within 7 after a last one.
+    between frames, if a word is offered 4 cycles after the one before it was taken, or 10 after a last one.
     """
 
     def __init__(self) -> None:

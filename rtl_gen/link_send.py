@@ -54,7 +54,7 @@ class Sender(wiring.Component):
     told : Out
         ``local`` goes out in a header in this cycle.
 
-    Latency, while nothing else is under way, 6 cycles from the last word of a packet of at most `frame_words` to its header; a frame
+    Latency, while nothing else is under way, 4 cycles from the last word of a packet of at most `frame_words` to its header; a frame
     is complete in the buffer before it is sent. A word a cycle in, but for a pause of a cycle after each frame.
     """
 

@@ -313,6 +313,55 @@ async def frames_are_sent_until_acknowledged(dut: Any) -> None:
 
 
 @cocotb.test(skip=bool(DAMAGE))
+async def acknowledged_before_sent_again(dut: Any) -> None:
+    bench = _Bench(dut, device=False)
+    await bench.start()
+    await bench.open()
+    for number in range(3):
+        bench.reply([number] * (number + 1))
+    await bench.cycles(150)
+    assert [header.sequence for header, _ in bench.sent()] == [0, 1, 2]
+    # The line stalls the sender in the first frame that it sends again.
+    bench.tx.pause = 1.0
+    bench.frame(Kind.REPEAT, acknowledge=0)
+    bench.frame(Kind(0), acknowledge=3)
+    await bench.rx.drain()
+    await bench.cycles(20)
+    bench.tx.pause = 0.0
+    bench.reply([3, 4])
+    await bench.cycles(150)
+    assert [(header.sequence, payload) for header, payload in bench.sent()] == [(0, [0]), (3, [3, 4])]
+
+
+@cocotb.test(skip=bool(DAMAGE))
+async def a_session_begins_at_any_moment(dut: Any) -> None:
+    """The line lets the sender go on around the cycle in which a session begins, with frames to release and to send."""
+    bench = _Bench(dut, device=False)
+    await bench.start()
+    for offset in range(50):
+        await bench.open()
+        bench.reply([1, 1, 1])
+        await bench.cycles(40)
+        bench.tx.pause = 1.0
+        bench.reply([2, 2])
+        bench.reply([3])
+        await bench.cycles(20)
+        bench.frame(Kind(0), acknowledge=offset % 2)
+        bench.frame(Kind.OPEN)
+        await bench.cycles(offset)
+        bench.tx.pause = 0.0
+        await bench.cycles(150)
+        kinds = [header.kind for header, _ in bench.sent()]
+        assert kinds[-1] == Kind.OPENED
+        for number in range(2):
+            bench.reply([10 + number] * (number + 1))
+            await bench.cycles(60)
+            bench.frame(Kind(0), acknowledge=number + 1)
+        await bench.cycles(40)
+        assert [(header.sequence, payload) for header, payload in bench.sent()] == [(0, [10]), (1, [11, 11])], offset
+
+
+@cocotb.test(skip=bool(DAMAGE))
 async def credit_is_kept_and_given(dut: Any) -> None:
     """The buffer fills, drops what finds no room, and says when it has room again."""
     bench = _Bench(dut, device=False)
