@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lists of the neurons that matter: changed ones, or those that are not zero."""
 
+from collections.abc import Iterable, Sequence
+
 from amaranth.hdl import Module, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
@@ -40,6 +42,7 @@ class EventList(wiring.Component):
     """
 
     def __init__(self, value_bits: int, depth: int, nodes: int) -> None:
+        self.value_bits = value_bits
         self.depth = depth
         self.nodes = nodes
         self.layout = data.StructLayout({"index": INDEX_BITS, "value": signed(value_bits)})
@@ -57,6 +60,22 @@ class EventList(wiring.Component):
                 "count": Out(INDEX_BITS),
             }
         )
+
+    @staticmethod
+    def model(walks: Iterable[tuple[int, int, Sequence[tuple[int, int]]]]) -> tuple[dict[int, tuple[int, int]], dict[int, int]]:
+        """Contents after walks over layers: pairs by address and lengths by node.
+
+        Parameters
+        ----------
+        walks : iterable of (base, node, pairs)
+            In their order; a walk over the same layer replaces the length, and the pairs that it reaches.
+        """
+        entries: dict[int, tuple[int, int]] = {}
+        counts = {}
+        for base, node, pairs in walks:
+            entries.update(enumerate(pairs, base))
+            counts[node] = len(pairs)
+        return entries, counts
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

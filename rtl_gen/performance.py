@@ -3,10 +3,12 @@
 
 from typing import Final
 
+import numpy as np
 from amaranth.hdl import Array, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from ..firmware.arithmetic import IntArray
 from ..firmware.counters import NAMES
 
 COUNTER_BITS: Final = 48
@@ -27,6 +29,8 @@ class PerformanceCounters(wiring.Component):
         Added in this cycle, unless the counters are cleared.
     select, value : In, Out
         Counter by its position in `NAMES`; the value of the cycle before.
+
+    A step is counted in the cycle after it and can be read one cycle later. Throughput one step of each counter a cycle.
     """
 
     def __init__(self, step_bits: int) -> None:
@@ -38,6 +42,14 @@ class PerformanceCounters(wiring.Component):
                 "value": Out(COUNTER_BITS),
             }
         )
+
+    @staticmethod
+    def model(steps: IntArray, clear: np.ndarray) -> IntArray:
+        """Counters (len(NAMES),) int64 after cycles of steps (cycles, len(NAMES)), cleared where ``clear`` (cycles,) is true."""
+        cleared = np.flatnonzero(clear)
+        counted = steps[cleared[-1] + 1 :] if len(cleared) else steps
+        # Integers wrap at 64 bits, a multiple of the counters' range.
+        return np.asarray(counted.sum(axis=0) & (1 << COUNTER_BITS) - 1)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

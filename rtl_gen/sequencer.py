@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The sequencer: fetches the program and hands each instruction to the unit that executes it."""
 
+from collections.abc import Callable, Iterator, Sequence
+
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from ..firmware.isa import Op
+from ..firmware.isa import Instruction, Op
 from ..firmware.parameters import EngineParameters
 from .instruction import INSTRUCTION, INSTRUCTION_BITS
 
@@ -70,6 +72,44 @@ class Sequencer(wiring.Component):
                 "event_clamped_sweep": Out(1),
             }
         )
+
+    @staticmethod
+    def model(
+        program: Sequence[Instruction],
+        entry: int,
+        *,
+        skip_rest: bool = False,
+        skip_right: bool = False,
+        changed: Callable[[], bool] = lambda: True,
+        wrong: Callable[[], bool] = lambda: True,
+    ) -> Iterator[Instruction]:
+        """Instructions in the order in which they are executed, each just before it is; the last is the one that ends the program.
+
+        Parameters
+        ----------
+        program : sequence of Instruction
+        entry : int
+        skip_rest, skip_right : bool
+        changed, wrong : callable
+            Asked at NEXT and STOP_IF_RIGHT: what the ports say then.
+        """
+        here, body, turns = entry, 0, 0
+        while True:
+            instruction = program[here]
+            here += 1
+            yield instruction
+            match instruction.op:
+                case Op.LOOP:
+                    body, turns = here, instruction.count
+                case Op.NEXT:
+                    if turns != 1 and (changed() or not skip_rest):
+                        here = body
+                    turns -= 1
+                case Op.STOP_IF_RIGHT:
+                    if skip_right and not wrong():
+                        return
+                case Op.END:
+                    return
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

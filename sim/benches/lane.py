@@ -63,8 +63,9 @@ async def forward(dut: Any) -> None:
         captured.append(total if inputs["capture"] else None)
         # What the chain takes at the end of this cycle, it shows in the next.
         since = cycle + 1 - lane.chain_latency
-        if since >= 0 and captured[since] is not None:
-            chain = captured[since]
+        taken = captured[since] if since >= 0 else None
+        if taken is not None:
+            chain = taken
         elif inputs["chain_weight"]:
             chain = inputs["weight"]
         elif inputs["chain_step"]:

@@ -8,8 +8,11 @@ import pytest
 from amaranth.lib import wiring
 from frenn.firmware.formats import Format
 from frenn.firmware.parameters import EngineParameters
+from frenn.rtl_gen.event_list import EventList
 from frenn.rtl_gen.lane import Lane
 from frenn.rtl_gen.lane_array import LaneArray
+from frenn.rtl_gen.performance import PerformanceCounters
+from frenn.rtl_gen.sequencer import Sequencer
 from frenn.sim.benches.runner import SIMULATORS, Simulator, run
 
 pytestmark = pytest.mark.parametrize("simulator", SIMULATORS)
@@ -92,3 +95,19 @@ def test_lane(simulator: Simulator, seed: int, tmp_path: Path, parameters: Engin
 @engines
 def test_lane_array(simulator: Simulator, seed: int, tmp_path: Path, parameters: EngineParameters) -> None:
     _run(LaneArray(parameters), "lane_array", simulator, seed, tmp_path, **_of(parameters))
+
+
+@pytest.mark.parametrize(("value_bits", "depth", "nodes"), [(11, 64, 16), (5, 41, 3)])
+def test_event_list(simulator: Simulator, seed: int, tmp_path: Path, value_bits: int, depth: int, nodes: int) -> None:
+    sizes = {"VALUE_BITS": str(value_bits), "DEPTH": str(depth), "NODES": str(nodes)}
+    _run(EventList(value_bits, depth, nodes), "event_list", simulator, seed, tmp_path, **sizes)
+
+
+@pytest.mark.parametrize("parameters", [SMALL, ODD], ids=["small", "odd"])
+def test_sequencer(simulator: Simulator, seed: int, tmp_path: Path, parameters: EngineParameters) -> None:
+    _run(Sequencer(parameters), "sequencer", simulator, seed, tmp_path, **_of(parameters))
+
+
+@pytest.mark.parametrize("step_bits", [12, 47])
+def test_performance(simulator: Simulator, seed: int, tmp_path: Path, step_bits: int) -> None:
+    _run(PerformanceCounters(step_bits), "performance", simulator, seed, tmp_path, STEP_BITS=str(step_bits))
