@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Addresses and values for the lane array: FORWARD, TRANSPOSED and UPDATE, a command a cycle."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from amaranth.hdl import Const, Module, Mux, Signal, signed
@@ -8,7 +9,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..firmware.arithmetic import RANDOM_BITS, ROW_ROTATION
-from ..firmware.isa import Op
+from ..firmware.isa import Instruction, Op
 from ..firmware.parameters import EngineParameters
 from .event_list import INDEX_BITS
 from .instruction import INSTRUCTION
@@ -55,7 +56,9 @@ class Issuer(wiring.Component):
     event_skipped_sources, event_skipped_columns : Out
         Sources or columns left out.
 
-    Throughput one command a cycle; one cycle for each row block, skipped or not.
+    The first command comes `ISSUE` + 2 cycles after ``start``. Throughput one command a cycle, beside one cycle for each row block,
+    skipped or not. A block's last command waits: forward, until the block before has had a cycle for each of its rows and one more;
+    transposed, until `PASS` + 1 cycles after the block began.
     """
 
     def __init__(self, parameters: EngineParameters) -> None:
@@ -90,6 +93,86 @@ class Issuer(wiring.Component):
                 "event_skipped_columns": Out(INDEX_BITS),
             }
         )
+
+    def model(
+        self, instruction: Instruction, rate: int, entries: Sequence[tuple[int, int]], changed: Sequence[bool], valued: Sequence[bool]
+    ) -> tuple[list[dict[str, int]], dict[str, int]]:
+        """What an instruction gives.
+
+        Parameters
+        ----------
+        instruction : Instruction
+            FORWARD, TRANSPOSED or UPDATE.
+        rate : int
+        entries : sequence of (index, value)
+            The event list that the instruction names.
+        changed, valued : sequence of bool
+            Flags by row block address.
+
+        Returns
+        -------
+        commands : list of dict
+            Members of `command_signature` that matter to the operation, in their order.
+        events : dict of str to int
+            Sums of ``event_...`` by the part after it.
+        """
+        op, columns, lanes = instruction.op, instruction.columns, self.parameters.lanes
+        commands: list[dict[str, int]] = []
+        events = dict.fromkeys(("forward", "transposed", "update", "lanes", "skipped_sources", "skipped_columns"), 0)
+        begun = False
+        for block in range(-(-instruction.rows // lanes)):
+            rows = min(lanes, instruction.rows - block * lanes)
+            row = instruction.row + block
+            base = instruction.weights + block * columns
+            if op == Op.TRANSPOSED:
+                if not (changed[row] or (instruction.first and block == 0)):
+                    events["skipped_columns"] += columns
+                    continue
+                issued = [
+                    {
+                        "address": base + column,
+                        "row": row,
+                        "restart": int(column == 0),
+                        "overwrite": int(instruction.first and not begun),
+                    }
+                    for column in range(columns)
+                ]
+                products = columns
+            elif op == Op.UPDATE:
+                products = len(entries) if valued[row] else 0
+                events["skipped_sources"] += columns - products
+                issued = [
+                    {
+                        "address": base + index,
+                        "row": row,
+                        "value": value << (instruction.shift - rate),
+                        "column": instruction.column + index,
+                        "turn": ROW_ROTATION * lanes * block % RANDOM_BITS,
+                    }
+                    for index, value in entries[:products]
+                ]
+            else:
+                products = len(entries)
+                events["skipped_sources"] += columns - products
+                # A drive that begins here is set even if there is no source.
+                sources = entries or ([(0, 0)] if instruction.first else [])
+                issued = [
+                    {
+                        "address": base + index,
+                        "value": value,
+                        "start": int(place == 0),
+                        "last": int(place == len(sources) - 1),
+                        "restart": int(block == 0),
+                        "overwrite": instruction.first,
+                        "rows": rows,
+                    }
+                    for place, (index, value) in enumerate(sources)
+                ]
+            begun = True
+            commands += issued
+            events[op.name.lower()] += products
+            events["lanes"] += rows * products
+        return commands, events
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

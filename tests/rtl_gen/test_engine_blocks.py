@@ -9,6 +9,7 @@ from amaranth.lib import wiring
 from frenn.firmware.formats import Format
 from frenn.firmware.parameters import EngineParameters
 from frenn.rtl_gen.event_list import EventList
+from frenn.rtl_gen.issuer import Issuer
 from frenn.rtl_gen.lane import Lane
 from frenn.rtl_gen.lane_array import LaneArray
 from frenn.rtl_gen.performance import PerformanceCounters
@@ -111,3 +112,8 @@ def test_sequencer(simulator: Simulator, seed: int, tmp_path: Path, parameters: 
 @pytest.mark.parametrize("step_bits", [12, 47])
 def test_performance(simulator: Simulator, seed: int, tmp_path: Path, step_bits: int) -> None:
     _run(PerformanceCounters(step_bits), "performance", simulator, seed, tmp_path, STEP_BITS=str(step_bits))
+
+
+@pytest.mark.parametrize("parameters", [SMALL, ODD], ids=["small", "odd"])
+def test_issuer(simulator: Simulator, seed: int, tmp_path: Path, parameters: EngineParameters) -> None:
+    _run(Issuer(parameters), "issuer", simulator, seed, tmp_path, **_of(parameters))
