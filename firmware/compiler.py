@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The compiler: a network becomes a program and a memory map for given engine parameters."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from .arithmetic import ACTIVATIONS, LOGIT_FRACTION, RECIPROCAL_FRACTION, SLOPE_FRACTION, TERM_FRACTION, IntArray
 from .errors import FitError
+from .graph import Term, clamped_terms, drive_fraction, free_terms, update_fractions
 from .isa import FIELDS, Instruction, Op
 from .network import Network
 from .parameters import RANGES, EngineParameters
@@ -158,18 +160,6 @@ def _signed_bits(magnitude: int) -> int:
     return magnitude.bit_length() + 1
 
 
-def _update_fractions(network: Network) -> list[int]:
-    """Bits by which each block's product of deviation and state is finer than its weight, at learning rate 1."""
-    formats = network.formats
-    last = len(network.layers) - 2
-    return [
-        (formats.error if index == last else formats.deviation).fraction
-        + (formats.input if index == 0 else formats.state).fraction
-        - formats.weight.fraction
-        for index in range(last + 1)
-    ]
-
-
 def _rates(network: Network) -> tuple[int, int]:
     """Smallest and largest binary logarithm of the learning rate of a run."""
     learning = network.learning
@@ -177,10 +167,11 @@ def _rates(network: Network) -> tuple[int, int]:
 
 
 def _broadcast_bits(network: Network, update_shift: int) -> int:
-    formats = network.formats
-    widths = [formats.input.signed_width] + [formats.state.signed_width] * (len(network.layers) - 2)
-    fine = _rates(network)[1]
-    return max(w + update_shift - (fraction - fine) for w, fraction in zip(widths, _update_fractions(network), strict=True))
+    formats, fastest = network.formats, _rates(network)[1]
+    return max(
+        (formats.state if network.ends[block][0] else formats.input).signed_width + update_shift - (fraction - fastest)
+        for block, fraction in update_fractions(network).items()
+    )
 
 
 def _needs(network: Network, lanes: int) -> dict[str, int]:
@@ -188,7 +179,7 @@ def _needs(network: Network, lanes: int) -> dict[str, int]:
     formats, widths = network.formats, network.widths
     weight = formats.weight.maximum
     slowest, fastest = _rates(network)
-    fractions = _update_fractions(network)
+    fractions = update_fractions(network).values()
     if min(fractions) - fastest < 0:
         raise FitError(
             f"a learning rate of 2^{fastest} moves a weight of {formats.weight} by more than the finest product; "
@@ -213,13 +204,12 @@ def _needs(network: Network, lanes: int) -> dict[str, int]:
     lane_sums, drives = [1], [1]
     compiler = _Compiler(network, EngineParameters(lanes=lanes))
     for layer in range(1, len(widths)):
-        for terms in filter(None, (compiler.free_terms(layer), compiler.clamped_terms(layer))):
+        for terms in filter(None, (compiler.free_terms[layer], compiler.clamped_terms[layer])):
             total = 0
             for term in terms:
-                sources, largest = term.sources, term.largest
-                total += sources * weight * largest << compiler.alignment(terms) - term.fraction
+                total += term.sources * weight * term.largest << drive_fraction(network, terms) - term.fraction
                 # A change is up to twice as large as a value.
-                lane_sums.append(sources * weight * 2 * largest)
+                lane_sums.append(term.sources * weight * 2 * term.largest)
             drives.append(total)
     vector = max(f.signed_width for f in (formats.input, formats.state, formats.deviation, formats.error))
     return {
@@ -232,24 +222,15 @@ def _needs(network: Network, lanes: int) -> dict[str, int]:
     }
 
 
-@dataclass(frozen=True)
-class _Term:
-    """A product that enters a drive: from which layer, through which block, which way, at which fraction."""
-
-    source: int
-    block: int
-    transposed: bool
-    fraction: int
-    sources: int
-    largest: int
-
-
 class _Compiler:
     def __init__(self, network: Network, parameters: EngineParameters) -> None:
         self.network = network
         self.parameters = parameters
         self.output = len(network.layers) - 1
         self.hidden = range(1, self.output)
+        everything = range(len(network.layers))
+        self.free_terms = [free_terms(network, layer) if layer else [] for layer in everything]
+        self.clamped_terms = [clamped_terms(network, layer) if layer in self.hidden else [] for layer in everything]
         self.layers = self._map_layers()
         self.blocks = self._map_blocks()
 
@@ -269,42 +250,14 @@ class _Compiler:
             column += columns
         return tuple(blocks)
 
-    def free_terms(self, layer: int) -> list[_Term]:
-        """Terms of a layer's drive in the free phase."""
-        formats, widths = self.network.formats, self.network.widths
-        source = formats.input if layer == 1 else formats.state
-        weight = formats.weight.fraction
-        terms = [_Term(layer - 1, layer - 1, False, weight + source.fraction, widths[layer - 1], source.maximum)]
-        if layer + 1 < self.output:
-            fraction = weight + formats.state.fraction - self.network.edges[layer].feedback_exponent
-            terms.append(_Term(layer + 1, layer, True, fraction, widths[layer + 1], formats.state.maximum))
-        return terms
+    def accumulate(self, layer: int, terms: list[Term], wanted: list[Term], first: bool, full: bool = False) -> list[Instruction]:
+        """The instructions that add the wanted ones of a drive's terms; ``first``: to nothing, and none is wanted if all are zero."""
+        if first and not wanted:
+            # A broadcast of no source sets the drive to zero.
+            return [Instruction(op=Op.FORWARD, first=1, full=1, rows=self.layers[layer].width, target=self.layers[layer].neuron)]
+        return [self._product(layer, terms, term, first and index == 0, full and term.source > 0) for index, term in enumerate(wanted)]
 
-    def clamped_terms(self, layer: int) -> list[_Term]:
-        """Terms of a hidden layer's drive in the clamped phase: the feedback first, then the forward term.
-
-        The feedback has factor 1, since each layer's deviation stands at its own scale gamma; the forward term is
-        scaled by the ratio of the two layers' gammas, the feedback scale of the edge between them.
-        """
-        if layer == self.output:
-            return []
-        formats, widths = self.network.formats, self.network.widths
-        source = formats.error if layer + 1 == self.output else formats.deviation
-        weight = formats.weight.fraction
-        terms = [_Term(layer + 1, layer, True, weight + source.fraction, widths[layer + 1], source.maximum)]
-        if layer > 1:
-            fraction = weight + formats.deviation.fraction - self.network.edges[layer - 1].feedback_exponent
-            terms.append(_Term(layer - 1, layer - 1, False, fraction, widths[layer - 1], formats.deviation.maximum))
-        return terms
-
-    def alignment(self, terms: list[_Term]) -> int:
-        """Fraction bits of a drive: those of its finest term, and no fewer than what it is rounded to."""
-        formats = self.network.formats
-        rounded = max(formats.pre_activation.fraction, formats.drive.fraction, LOGIT_FRACTION)
-        return max(rounded, *(term.fraction for term in terms))
-
-    def accumulate(self, layer: int, terms: list[_Term], term: _Term, first: bool, full: bool = False) -> Instruction:
-        """The instruction that adds one term to a layer's drive."""
+    def _product(self, layer: int, terms: list[Term], term: Term, first: bool, full: bool) -> Instruction:
         block = self.blocks[term.block]
         return Instruction(
             op=Op.TRANSPOSED if term.transposed else Op.FORWARD,
@@ -317,12 +270,8 @@ class _Compiler:
             row=self.layers[term.source].row if term.transposed else 0,
             target=self.layers[layer].neuron,
             weights=block.weights,
-            shift=self.alignment(terms) - term.fraction,
+            shift=drive_fraction(self.network, terms) - term.fraction,
         )
-
-    def clear(self, layer: int) -> Instruction:
-        """The instruction that sets a layer's drive to zero: a broadcast of no source."""
-        return Instruction(op=Op.FORWARD, first=1, full=1, rows=self.layers[layer].width, target=self.layers[layer].neuron)
 
     def _layer_fields(self, layer: int) -> dict[str, int]:
         place = self.layers[layer]
@@ -336,7 +285,7 @@ class _Compiler:
             kind=ACTIVATIONS.index(self.network.layers[layer].activation),
             first=first,
             **self._layer_fields(layer),
-            round=self.alignment(self.free_terms(layer)) - formats.pre_activation.fraction,
+            round=drive_fraction(self.network, self.free_terms[layer]) - formats.pre_activation.fraction,
             round2=SLOPE_FRACTION + formats.pre_activation.fraction - formats.state.fraction,
             bits=formats.state.magnitude_bits,
         )
@@ -348,7 +297,7 @@ class _Compiler:
             op=Op.DEVIATE,
             first=first,
             **self._layer_fields(layer),
-            round=self.alignment(self.clamped_terms(layer)) - formats.drive.fraction,
+            round=drive_fraction(self.network, self.clamped_terms[layer]) - formats.drive.fraction,
             round2=SLOPE_FRACTION + formats.drive.fraction - formats.deviation.fraction,
             bits=formats.deviation.magnitude_bits,
         )
@@ -360,78 +309,73 @@ class _Compiler:
             program += [Instruction(op=Op.LOOP, count=count - 1), *body, Instruction(op=Op.NEXT)]
         return program
 
-    def free_phase(self) -> list[Instruction]:
-        """Relaxation from the zero states, then the drive of the output layer."""
+    def _phase(
+        self,
+        kind: int,
+        count: int,
+        layers: Sequence[int],
+        terms: list[list[Term]],
+        constant: int,
+        settle: Callable[[int, bool], Instruction],
+    ) -> list[Instruction]:
+        """Relaxation from zero. The layer ``constant`` feeds values that do not change, so its terms are added once."""
         first: list[Instruction] = []
         again: list[Instruction] = []
-        last: list[Instruction] = []
         jacobi = self.network.relaxation.schedule == "jacobi"
-        for layer in self.hidden:
-            terms = self.free_terms(layer)
-            if jacobi and layer > 1:
-                first.append(self.clear(layer))
-            else:
-                first.append(self.accumulate(layer, terms, terms[0], True))
+        settled: set[int] = {constant}
+        for layer in layers:
+            # What has not settled yet is zero.
+            known = [term for term in terms[layer] if term.source in settled]
+            first += self.accumulate(layer, terms[layer], known, True)
+            again += self.accumulate(layer, terms[layer], [term for term in terms[layer] if term.source != constant], False)
             if not jacobi:
-                first.append(self.activate(layer, True))
-            # The input's drive is computed once: it does not change while a sample is shown.
-            again += [self.accumulate(layer, terms, term, False) for term in terms if term.source > 0]
-            if not jacobi:
-                again.append(self.activate(layer, False))
+                first.append(settle(layer, True))
+                again.append(settle(layer, False))
+                settled.add(layer)
         if jacobi:
-            first += [self.activate(layer, True) for layer in self.hidden]
-            again += [self.activate(layer, False) for layer in self.hidden]
-        terms = self.free_terms(self.output)
-        last.append(self.accumulate(self.output, terms, terms[0], True, full=True))
-        return self._sweeps(0, self.network.relaxation.free_sweeps, first, again) + last
+            first += [settle(layer, True) for layer in layers]
+            again += [settle(layer, False) for layer in layers]
+        return self._sweeps(kind, count, first, again)
+
+    def free_phase(self) -> list[Instruction]:
+        """Relaxation of the states, then the drive of the output layer."""
+        terms = self.free_terms[self.output]
+        return [
+            *self._phase(0, self.network.relaxation.free_sweeps, self.hidden, self.free_terms, 0, self.activate),
+            *self.accumulate(self.output, terms, terms, True, full=True),
+        ]
 
     def clamped_phase(self) -> list[Instruction]:
-        """Relaxation of the deviations from zero."""
-        first: list[Instruction] = []
-        again: list[Instruction] = []
-        jacobi = self.network.relaxation.schedule == "jacobi"
-        top = self.output - 1
-        for layer in reversed(self.hidden):
-            terms = self.clamped_terms(layer)
-            if jacobi and layer < top:
-                first.append(self.clear(layer))
-            else:
-                first.append(self.accumulate(layer, terms, terms[0], True))
-            if not jacobi:
-                first.append(self.deviate(layer, True))
-            # The output error is held from the free state, so its term is added once.
-            again += [self.accumulate(layer, terms, term, False) for term in terms if term.source != self.output]
-            if not jacobi:
-                again.append(self.deviate(layer, False))
-        if jacobi:
-            first += [self.deviate(layer, True) for layer in reversed(self.hidden)]
-            again += [self.deviate(layer, False) for layer in reversed(self.hidden)]
-        return self._sweeps(1, self.network.relaxation.clamped_sweeps, first, again)
+        """Relaxation of the deviations; the output error is held from the free state."""
+        layers = self.hidden[::-1]
+        return self._phase(1, self.network.relaxation.clamped_sweeps, layers, self.clamped_terms, self.output, self.deviate)
 
     def updates(self) -> list[Instruction]:
-        """The learning rule for every block."""
-        fractions = _update_fractions(self.network)
-        return [
-            Instruction(
-                op=Op.UPDATE,
-                full=int(index > 0),
-                nearest=int(self.network.learning.rounding == "nearest"),
-                rows=block.rows,
-                columns=block.columns,
-                source=self.layers[index].neuron,
-                node=index,
-                row=self.layers[index + 1].row,
-                weights=block.weights,
-                column=block.column,
-                shift=max(self.parameters.update_shift - fractions[index], 0),
+        """The learning rule for every block that learns."""
+        program = []
+        for index, fraction in update_fractions(self.network).items():
+            block, (source, target) = self.blocks[index], self.network.ends[index]
+            program.append(
+                Instruction(
+                    op=Op.UPDATE,
+                    full=int(source > 0),
+                    nearest=int(self.network.learning.rounding == "nearest"),
+                    rows=block.rows,
+                    columns=block.columns,
+                    source=self.layers[source].neuron,
+                    node=source,
+                    row=self.layers[target].row,
+                    weights=block.weights,
+                    column=block.column,
+                    shift=max(self.parameters.update_shift - fraction, 0),
+                )
             )
-            for index, block in enumerate(self.blocks)
-        ]
+        return program
 
     def compile(self) -> Program:
         """The whole program."""
         output = self._layer_fields(self.output)
-        logits = self.alignment(self.free_terms(self.output)) - LOGIT_FRACTION
+        logits = drive_fraction(self.network, self.free_terms[self.output]) - LOGIT_FRACTION
         error = self.network.formats.error.fraction
         end = Instruction(op=Op.END)
         train = [

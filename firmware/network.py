@@ -20,6 +20,11 @@ SCHEDULES: Final = ("sequential", "jacobi")
 ROUNDINGS: Final = ("stochastic", "nearest")
 FEEDBACK_EXPONENTS: Final = (-15, 2)
 """Least and largest binary logarithm of a feedback scale."""
+FORWARD_EXPONENTS: Final = (-15, 0)
+"""Least and largest binary logarithm of a forward scale."""
+ROLES: Final = ("forward", "feedback")
+FEEDBACKS: Final = ("symmetric", "fixed", "none")
+"""What a network file may say of an edge's feedback: its own block transposed, a random fixed block, nothing."""
 RATE_EXPONENTS: Final = (-16, 0)
 """Least and largest binary logarithm of the learning rate of the first epoch."""
 
@@ -40,15 +45,41 @@ class Layer:
 
 @dataclass(frozen=True)
 class Edge:
-    """A weight block ``W : source -> target`` and its tied feedback ``2**feedback_exponent W^T``.
+    """A weight block from one layer to another.
 
-    ``feedback_exponent`` is the binary logarithm of the feedback scale beta. It acts between hidden layers only:
-    input and output stand outside the recurrent part.
+    Parameters
+    ----------
+    source, target : str
+        Layers: the block has a column for each neuron of the source and a row for each of the target.
+    feedback_exponent : int
+        Binary logarithm of the feedback scale beta: of the tied feedback of a forward edge, or of a feedback edge.
+        It acts between hidden layers only: input and output stand outside the recurrent part.
+    role : {"forward", "feedback"}
+        A forward edge learns and goes on in the order of the layers. A feedback edge is fixed and goes back.
+    feedback : {"symmetric", "none"}
+        Whether a forward edge is also its own feedback, transposed.
+    forward_exponent : int
+        Binary logarithm of the forward scale alpha.
     """
 
     source: str
     target: str
     feedback_exponent: int = -7
+    role: str = "forward"
+    feedback: str = "symmetric"
+    forward_exponent: int = 0
+
+    def __post_init__(self) -> None:
+        where = f"edge {self.source} -> {self.target}"
+        _integer(where, "feedback_exponent", self.feedback_exponent, *FEEDBACK_EXPONENTS)
+        _integer(where, "forward_exponent", self.forward_exponent, *FORWARD_EXPONENTS)
+        _choice(where, "role", self.role, ROLES)
+        _choice(where, "feedback", self.feedback, ("symmetric", "none"))
+
+    @property
+    def learns(self) -> bool:
+        """Whether the block is learned."""
+        return self.role == "forward"
 
 
 @dataclass(frozen=True)
@@ -186,21 +217,47 @@ class Network:
         for number, edge in enumerate(self.edges):
             for end in (edge.source, edge.target):
                 _require(end in names, f"edges[{number}]", "source or target", end, f"one of {', '.join(names)}")
-            _integer(f"edges[{number}]", "feedback_exponent", edge.feedback_exponent, *FEEDBACK_EXPONENTS)
-        chain = list(pairwise(names))
+        self._check_edges(names)
+        self._check_reach(names)
+        place = {name: index for index, name in enumerate(names)}
+        order = sorted(self.edges, key=lambda edge: (ROLES.index(edge.role), place[edge.source], place[edge.target]))
+        object.__setattr__(self, "edges", tuple(order))
+
+    def _check_edges(self, names: list[str]) -> None:
+        seen = set()
         for edge in self.edges:
-            _require(
-                (edge.source, edge.target) in chain,
-                "edges",
-                f"{edge.source} -> {edge.target}",
-                "a link that is not between neighbours",
-                "a chain; other graphs cannot be run yet",
-            )
-        for pair in chain:
-            count = sum((edge.source, edge.target) == pair for edge in self.edges)
-            _require(count == 1, "edges", f"{pair[0]} -> {pair[1]}", f"{count} edges", "exactly one edge between neighbours")
-        order = [chain.index((edge.source, edge.target)) for edge in self.edges]
-        object.__setattr__(self, "edges", tuple(edge for _, edge in sorted(zip(order, self.edges, strict=True), key=lambda p: p[0])))
+            link = f"{edge.source} -> {edge.target}"
+            source, target = names.index(edge.source), names.index(edge.target)
+            key = (edge.role, source, target)
+            _require(key not in seen, "edges", link, "an edge said twice", f"one {edge.role} edge from a layer to another")
+            seen.add(key)
+            if edge.learns:
+                _require(
+                    source < target,
+                    "edges",
+                    link,
+                    "an edge that goes back",
+                    'role = "feedback" for it, or layers listed so that it goes on',
+                )
+            else:
+                hidden = 0 < target < len(names) - 1
+                _require(target < source and hidden, "edges", link, "a feedback edge", "one that goes back to a hidden layer")
+
+    def _check_reach(self, names: list[str]) -> None:
+        # Edges of one role go one way, so one walk in the order of the layers finds what they reach.
+        ends = sorted((names.index(edge.source), names.index(edge.target), edge) for edge in self.edges if edge.learns)
+        reached = {0}
+        for target in range(1, len(names)):
+            if any(end == target and source in reached for source, end, _ in ends):
+                reached.add(target)
+            _require(target in reached, "edges", f"layer {names[target]}", "not reached from the input", "a forward edge to it")
+        taught = {len(names) - 1}
+        backward = {(target, source) for source, target, edge in ends if edge.feedback == "symmetric"}
+        backward |= {(names.index(edge.source), names.index(edge.target)) for edge in self.edges if not edge.learns}
+        for layer in reversed(range(1, len(names) - 1)):
+            if any(end == layer and source in taught for source, end in backward):
+                taught.add(layer)
+            _require(layer in taught, "edges", f"layer {names[layer]}", "without feedback, so it never learns", "an edge that brings some")
 
     @classmethod
     def chain(cls, widths: list[int], *, feedback_exponent: int = -7, activation: str = "tanh", **rest: Any) -> "Network":
@@ -224,6 +281,12 @@ class Network:
     def weight_names(self) -> tuple[str, ...]:
         """``"source->target"`` of each edge, the names of the blocks in a weights file."""
         return tuple(f"{edge.source}->{edge.target}" for edge in self.edges)
+
+    @property
+    def ends(self) -> tuple[tuple[int, int], ...]:
+        """(source, target) of each edge as numbers of layers, the input being 0."""
+        place = {layer.name: index for index, layer in enumerate(self.layers)}
+        return tuple((place[edge.source], place[edge.target]) for edge in self.edges)
 
     @property
     def fingerprint(self) -> str:
@@ -271,16 +334,27 @@ def parse_network(text: str, default_name: str = "network") -> Network:
     except (ValueError, RecursionError) as error:  # a TOMLDecodeError is a ValueError, and so is an integer of too many digits
         raise NetworkError(f"is no TOML: {error}") from None
     _known(
-        "the network file", table, {"name", "seed", "layers", "edges", "activation", "feedback_scale", "relaxation", "formats", "learning"}
+        "the network file",
+        table,
+        {"name", "seed", "layers", "edges", "links", "activation", "feedback_scale", "forward_scale", "feedback"}
+        | {"relaxation", "formats", "learning"},
     )
     if "layers" not in table:
         raise NetworkError("layers is missing; write for example layers = [64, 64, 64, 10]")
     layers = _name_layers(table["layers"], table.get("activation", "tanh"))
-    beta = _exponent("feedback_scale", table.get("feedback_scale", "2^-7"), FEEDBACK_EXPONENTS)
+    defaults = {
+        "feedback_scale": _exponent("feedback_scale", table.get("feedback_scale", "2^-7"), FEEDBACK_EXPONENTS),
+        "forward_scale": _exponent("forward_scale", table.get("forward_scale", "2^0"), FORWARD_EXPONENTS),
+        "feedback": table.get("feedback", "symmetric"),
+    }
+    _choice("the network file", "feedback", defaults["feedback"], FEEDBACKS)
     if "edges" in table:
-        edges = tuple(_edge(number, entry, beta) for number, entry in enumerate(_list("edges", table["edges"])))
+        _require("links" not in table, "the network file", "links", "given beside edges", "one of the two")
+        entries = _list("edges", table["edges"])
     else:
-        edges = tuple(Edge(a.name, b.name, beta) for a, b in pairwise(layers))
+        entries = [{"source": a.name, "target": b.name} for a, b in pairwise(layers)]
+        entries += _links(_section(table, "links", {"every", "probability", "seed"}), layers, table.get("seed", 1))
+    edges = tuple(edge for number, entry in enumerate(entries) for edge in _edges(number, entry, defaults, layers[0].name))
     formats = {key: _format(key, value) for key, value in _section(table, "formats", {f.name for f in fields(Formats)}).items()}
     learning = _section(table, "learning", {"rate", "halve_every", "epochs", "rounding"})
     if "rate" in learning:
@@ -312,16 +386,57 @@ def _name_layers(entries: Any, activation: str) -> tuple[Layer, ...]:
     return tuple(layers)
 
 
-def _edge(number: int, entry: Any, beta: int) -> Edge:
+def _edges(number: int, entry: Any, defaults: Mapping[str, Any], input_name: str) -> list[Edge]:
+    """The edge of an entry, and its fixed feedback if that is what it asks for."""
+    where = f"edges[{number}]"
     if not isinstance(entry, Mapping):
-        raise NetworkError(f"edges[{number}] is {entry!r}; write {{ source = ..., target = ... }}")
-    _known(f"edges[{number}]", entry, {"source", "target", "feedback_scale"})
+        raise NetworkError(f"{where} is {entry!r}; write {{ source = ..., target = ... }}")
+    _known(where, entry, {"source", "target", "role", *defaults})
     for key in ("source", "target"):
         if key not in entry:
-            raise NetworkError(f"edges[{number}] has no {key}")
-    scale = entry.get("feedback_scale")
-    exponent = beta if scale is None else _exponent(f"edges[{number}].feedback_scale", scale, FEEDBACK_EXPONENTS)
-    return Edge(entry["source"], entry["target"], exponent)
+            raise NetworkError(f"{where} has no {key}")
+    source, target, role = entry["source"], entry["target"], entry.get("role", "forward")
+    beta, alpha = (
+        _exponent(f"{where}.{key}", entry[key], legal) if key in entry else defaults[key]
+        for key, legal in (("feedback_scale", FEEDBACK_EXPONENTS), ("forward_scale", FORWARD_EXPONENTS))
+    )
+    feedback = entry.get("feedback", defaults["feedback"])
+    _choice(where, "role", role, ROLES)
+    if role == "feedback":
+        _require("feedback" not in entry and "forward_scale" not in entry, where, "role", role, "without feedback and forward_scale")
+        return [Edge(source, target, beta, role)]
+    _choice(where, "feedback", feedback, FEEDBACKS)
+    if feedback != "fixed":
+        return [Edge(source, target, beta, feedback=feedback, forward_exponent=alpha)]
+    edge = Edge(source, target, beta, feedback="none", forward_exponent=alpha)
+    # Nothing goes back to the input.
+    return [edge] if source == input_name else [edge, Edge(target, source, beta, "feedback")]
+
+
+def _links(section: dict[str, Any], layers: tuple[Layer, ...], seed: Any) -> list[dict[str, Any]]:
+    """Entries of the edges on top of the chain: residual links, random links."""
+    hidden = [layer.name for layer in layers[1:-1]]
+    entries: list[dict[str, Any]] = []
+    if "every" in section:
+        _integer("[links]", "every", section["every"], 2, max(len(hidden) - 1, 2))
+        entries += [{"source": a, "target": b} for a, b in pairwise(hidden[:: section["every"]])]
+    if "probability" in section:
+        probability = section["probability"]
+        legal = isinstance(probability, (int, float)) and not isinstance(probability, bool) and 0 <= probability <= 1
+        _require(legal, "[links]", "probability", probability, "a number from 0 to 1")
+        seed = section.get("seed", seed)
+        _integer("[links]", "seed", seed, 0, 2**32 - 1)
+        linked = {(entry["source"], entry["target"]) for entry in entries} | set(pairwise(hidden))
+        generator = np.random.default_rng((seed, 0x61))
+        for source in range(len(hidden)):
+            for target in range(len(hidden)):
+                if source == target or generator.random() >= probability:
+                    continue
+                pair = (hidden[source], hidden[target])
+                if pair not in linked and pair[::-1] not in linked:
+                    rest = {"feedback": "none"} if source < target else {"role": "feedback"}
+                    entries.append({"source": pair[0], "target": pair[1], **rest})
+    return entries
 
 
 def _exponent(name: str, value: Any, legal: tuple[int, int]) -> int:

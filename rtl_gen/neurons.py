@@ -286,18 +286,17 @@ class NeuronUnit(wiring.Component):
                 m.d.sync += [lane.eq(0), row.eq(row + 1)]
 
         listed = ~self.skip_sources
-        begin = self.start & serial
         m.d.comb += [
-            changes.begin.eq(begin | self.input_begin),
+            changes.begin.eq(self.start | self.input_begin),
             changes.base.eq(Mux(self.input_begin, 0, self.instruction.target)),
             changes.node.eq(Mux(self.input_begin, 0, self.instruction.node)),
-            nonzero.begin.eq(begin & (self.instruction.op == Op.ACTIVATE)),
+            nonzero.begin.eq(self.start & (self.instruction.op == Op.ACTIVATE)),
             nonzero.base.eq(self.instruction.target),
             nonzero.node.eq(self.instruction.node),
             nonzero.push.eq(valid & activating & ((value != 0) | listed)),
             nonzero.index.eq(index),
             nonzero.value.eq(value),
-            changes.push.eq(valid & (activating | deviating) & (changed | listed)),
+            changes.push.eq(valid & (changed | listed)),
             changes.index.eq(index),
             changes.value.eq(change),
             changes.read_address.eq(self.list_address),

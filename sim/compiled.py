@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The golden model's fast path: compiled loops over events, equal to `frenn.sim.golden.Golden` in every bit."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,10 @@ from numpy.typing import NDArray
 from ..firmware import arithmetic
 from ..firmware.arithmetic import BASE_FRACTION, LOGIT_FRACTION, SLOPE_FRACTION, IntArray
 from ..firmware.counters import GOLDEN
+from ..firmware.graph import Term, clamped_terms, drive_fraction, free_terms
 from ..firmware.network import Network
 from ..firmware.protocol import Skip
-from .golden import EVERYTHING, Golden, Term, clamped_terms, drive_fraction, free_terms
+from .golden import EVERYTHING, Golden
 
 
 class CompiledGolden(Golden):
@@ -28,6 +30,8 @@ class CompiledGolden(Golden):
         self._kernels = event_kernels
         self._layers = event_kernels.Layers(**self._layer_table())
         self._blocks = event_kernels.Blocks(**self._block_table())
+        self._free = event_kernels.Terms(**self._term_table(free_terms, range(1, self.output + 1), 0))
+        self._clamped = event_kernels.Terms(**self._term_table(clamped_terms, self.hidden, self.output))
         self._rules = event_kernels.Rules(**self._rule_table())
         self._memory = event_kernels.Memory(**self._memory_table())
         initial = self._weights
@@ -48,13 +52,14 @@ class CompiledGolden(Golden):
         predictions = np.zeros(len(inputs), dtype=np.int64)
         wrong = np.zeros(len(inputs), dtype=np.bool_)
         self._blocks.shift[:] = shifts
-        self._kernels.train(self._memory, self._layers, self._blocks, self._rules, inputs, labels, step, predictions, wrong)
+        phases = (self._free, self._clamped)
+        self._kernels.train(self._memory, self._layers, self._blocks, *phases, self._rules, inputs, labels, step, predictions, wrong)
         self._show()
         return predictions, wrong
 
     def _infer(self, inputs: IntArray) -> IntArray:
         predictions = np.zeros(len(inputs), dtype=np.int64)
-        self._kernels.infer(self._memory, self._layers, self._blocks, self._rules, inputs, predictions)
+        self._kernels.infer(self._memory, self._layers, self._blocks, self._free, self._rules, inputs, predictions)
         self._show()
         return predictions
 
@@ -81,7 +86,7 @@ class CompiledGolden(Golden):
             "slopes": np.array([slopes for _, slopes in tables]),
             "one_sided": np.array([layer.activation == "hard_sigmoid" for layer in network.layers], dtype=np.int64),
         }
-        for name in ("free_forward", "free_feedback", "clamped_forward", "clamped_feedback", "free_round", "clamped_round"):
+        for name in ("free_round", "clamped_round"):
             table[name] = np.zeros(count, dtype=np.int64)
         for layer in range(1, count):
             phases = [("free", free_terms(network, layer), formats.pre_activation.fraction)]
@@ -90,16 +95,29 @@ class CompiledGolden(Golden):
             else:
                 phases.append(("clamped", clamped_terms(network, layer), formats.drive.fraction))
             for phase, terms, rounded in phases:
-                fraction = drive_fraction(network, terms)
-                table[f"{phase}_round"][layer] = fraction - rounded
-                for term in terms:
-                    table[f"{phase}_{'feedback' if term.transposed else 'forward'}"][layer] = fraction - term.fraction
+                table[f"{phase}_round"][layer] = drive_fraction(network, terms) - rounded
         return table
+
+    def _term_table(self, terms: Callable[[Network, int], list[Term]], layers: range, constant: int) -> dict[str, Any]:
+        everything = [terms(self.network, layer) if layer in layers else [] for layer in range(len(self.network.layers))]
+        flat = [(term, drive_fraction(self.network, own)) for own in everything for term in own]
+        return {
+            "begin": np.cumsum([0, *map(len, everything)]),
+            "source": np.array([term.source for term, _ in flat]),
+            "block": np.array([term.block for term, _ in flat]),
+            "transposed": np.array([int(term.transposed) for term, _ in flat]),
+            "shift": np.array([fraction - term.fraction for term, fraction in flat]),
+            "constant": constant,
+        }
 
     def _block_table(self) -> dict[str, IntArray]:
         rows, columns = np.array(self.network.weight_shapes, dtype=np.int64).T.copy()
+        source, target = np.array(self.network.ends, dtype=np.int64).T.copy()
         return {
             "first": np.cumsum(rows * columns) - rows * columns,
+            "source": source,
+            "target": target,
+            "learns": np.array([int(edge.learns) for edge in self.network.edges]),
             "rows": rows,
             "columns": columns,
             "column": np.cumsum(columns) - columns,

@@ -38,20 +38,32 @@ class Layers(NamedTuple):
     """(layers, 16) slopes of the activation's segments."""
     one_sided: IntArray
     """1 if the activation is zero below zero."""
-    free_forward: IntArray
-    """Left shift of the free drive's term from the layer below."""
-    free_feedback: IntArray
-    clamped_forward: IntArray
-    clamped_feedback: IntArray
     free_round: IntArray
     """Right shift of the free drive to the pre-activation (of the output layer: to the logit)."""
     clamped_round: IntArray
+
+
+class Terms(NamedTuple):
+    """The products that enter the drives of one phase, layer after layer; arrays of one number per term."""
+
+    begin: IntArray
+    """First term of each layer, and one past the last of all."""
+    source: IntArray
+    block: IntArray
+    transposed: IntArray
+    shift: IntArray
+    """Left shift of the product."""
+    constant: int
+    """The layer whose values do not change in the phase."""
 
 
 class Blocks(NamedTuple):
     """What each weight block is; arrays of one number per block. A block is stored column after column."""
 
     first: IntArray
+    source: IntArray
+    target: IntArray
+    learns: IntArray
     rows: IntArray
     columns: IntArray
     column: IntArray
@@ -151,15 +163,26 @@ def _set_events(memory: Memory, layers: Layers, layer: int, values: NDArray[Any]
 
 
 @_jit
-def _forward(memory: Memory, layers: Layers, blocks: Blocks, layer: int, shift: int) -> None:
-    """Add ``W change << shift`` of the layer below to a layer's drive."""
-    block = layer - 1
+def _add_terms(memory: Memory, layers: Layers, blocks: Blocks, terms: Terms, layer: int, begins: bool) -> None:
+    """Add what the changes of its sources bring to a layer's drive; a constant source changes when the phase begins."""
+    for term in range(terms.begin[layer], terms.begin[layer + 1]):
+        source = terms.source[term]
+        if memory.counts[source] == 0 or (source == terms.constant and not begins):
+            continue
+        if terms.transposed[term]:
+            _transposed(memory, layers, blocks.first[terms.block[term]], source, layer, terms.shift[term])
+        else:
+            _forward(memory, layers, blocks.first[terms.block[term]], source, layer, terms.shift[term])
+
+
+@_jit
+def _forward(memory: Memory, layers: Layers, first: int, source: int, layer: int, shift: int) -> None:
+    """Add ``W change << shift`` of the source to a layer's drive."""
     rows = layers.width[layer]
-    below = layers.neuron[layer - 1]
-    events = memory.events[below : below + memory.counts[layer - 1]]
+    below = layers.neuron[source]
+    events = memory.events[below : below + memory.counts[source]]
     lane = memory.lane[:rows]
     drive = memory.drives[layers.neuron[layer] : layers.neuron[layer] + rows]
-    first = blocks.first[block]
     lane[:] = 0
     fours = len(events) // 4 * 4
     # Four columns in one pass: the sums are read and written a quarter as often.
@@ -183,15 +206,12 @@ def _forward(memory: Memory, layers: Layers, blocks: Blocks, layer: int, shift: 
 
 
 @_jit
-def _feedback(memory: Memory, layers: Layers, blocks: Blocks, layer: int, shift: int) -> None:
-    """Add ``W^T change << shift`` of the layer above to a layer's drive."""
-    rows = layers.width[layer + 1]
+def _transposed(memory: Memory, layers: Layers, first: int, source: int, layer: int, shift: int) -> None:
+    """Add ``W^T change << shift`` of the source to a layer's drive."""
+    rows = layers.width[source]
     columns = layers.width[layer]
-    above = layers.neuron[layer + 1]
-    count = memory.counts[layer + 1]
-    if count == 0:
-        return
-    first = blocks.first[layer]
+    above = layers.neuron[source]
+    count = memory.counts[source]
     drive = memory.drives[layers.neuron[layer] : layers.neuron[layer] + columns]
     change = memory.change[above : above + rows]
     events = memory.events[above : above + count]
@@ -271,7 +291,7 @@ def _deviate(memory: Memory, layers: Layers, rules: Rules, layer: int) -> int:
 
 
 @_jit
-def _free_phase(memory: Memory, layers: Layers, blocks: Blocks, rules: Rules, sample: IntArray) -> Any:
+def _free_phase(memory: Memory, layers: Layers, blocks: Blocks, terms: Terms, rules: Rules, sample: IntArray) -> Any:
     """Relax the states of a sample; returns the prediction and leaves the output's drive."""
     output = len(layers.width) - 1
     memory.states[: layers.width[0]] = sample
@@ -285,10 +305,7 @@ def _free_phase(memory: Memory, layers: Layers, blocks: Blocks, rules: Rules, sa
             _set_events(memory, layers, 0, memory.states)
         changed = 0
         for layer in range(1, output):
-            if layer > 1 or sweep == 0:
-                _forward(memory, layers, blocks, layer, layers.free_forward[layer])
-            if layer + 1 < output:
-                _feedback(memory, layers, blocks, layer, layers.free_feedback[layer])
+            _add_terms(memory, layers, blocks, terms, layer, sweep == 0)
             if not rules.jacobi:
                 changed += _activate(memory, layers, rules, layer)
         if rules.jacobi:
@@ -296,8 +313,9 @@ def _free_phase(memory: Memory, layers: Layers, blocks: Blocks, rules: Rules, sa
                 changed += _activate(memory, layers, rules, layer)
         if sweep > 0 and changed == 0 and rules.skip_rest:
             break
-    _set_events(memory, layers, output - 1, memory.states)
-    _forward(memory, layers, blocks, output, layers.free_forward[output])
+    for layer in range(1, output):
+        _set_events(memory, layers, layer, memory.states)
+    _add_terms(memory, layers, blocks, terms, output, True)
     return np.argmax(memory.drives[layers.neuron[output] :])
 
 
@@ -339,7 +357,7 @@ def _output_error(memory: Memory, layers: Layers, rules: Rules, label: int) -> b
 
 
 @_jit
-def _clamped_phase(memory: Memory, layers: Layers, blocks: Blocks, rules: Rules) -> None:
+def _clamped_phase(memory: Memory, layers: Layers, blocks: Blocks, terms: Terms, rules: Rules) -> None:
     """Relax the deviations."""
     output = len(layers.width) - 1
     memory.deviations[: layers.neuron[output]] = 0
@@ -352,10 +370,7 @@ def _clamped_phase(memory: Memory, layers: Layers, blocks: Blocks, rules: Rules)
             _set_events(memory, layers, output, memory.deviations)
         changed = 0
         for layer in range(output - 1, 0, -1):
-            if layer + 1 < output or sweep == 0:
-                _feedback(memory, layers, blocks, layer, layers.clamped_feedback[layer])
-            if layer > 1:
-                _forward(memory, layers, blocks, layer, layers.clamped_forward[layer])
+            _add_terms(memory, layers, blocks, terms, layer, sweep == 0)
             if not rules.jacobi:
                 changed += _deviate(memory, layers, rules, layer)
         if rules.jacobi:
@@ -384,14 +399,17 @@ def _mix(rules: Rules, step: int, column: int) -> Any:
 def _update(memory: Memory, layers: Layers, blocks: Blocks, rules: Rules, step: int) -> None:
     """Learn in every block where neither the deviation nor the state is zero: the others do not move."""
     for block in range(len(blocks.rows)):
+        if not blocks.learns[block]:
+            continue
         rows = blocks.rows[block]
-        _set_events(memory, layers, block + 1, memory.deviations)
-        first = layers.neuron[block + 1]
-        events = memory.events[first : first + memory.counts[block + 1]]
+        target = blocks.target[block]
+        _set_events(memory, layers, target, memory.deviations)
+        first = layers.neuron[target]
+        events = memory.events[first : first + memory.counts[target]]
         deviations = memory.deviations[first : first + rows]
         if len(events) == 0:
             continue
-        source = layers.neuron[block]
+        source = layers.neuron[blocks.source[block]]
         shift = blocks.shift[block]
         noise = (np.int64(1) << shift) >> 1
         for column in range(blocks.columns[block]):
@@ -415,6 +433,8 @@ def train(
     memory: Memory,
     layers: Layers,
     blocks: Blocks,
+    free: Terms,
+    clamped: Terms,
     rules: Rules,
     inputs: IntArray,
     labels: IntArray,
@@ -424,18 +444,18 @@ def train(
 ) -> None:
     """Learn samples; see `frenn.sim.golden.Golden.train`."""
     for index in range(len(inputs)):
-        predictions[index] = _free_phase(memory, layers, blocks, rules, inputs[index])
+        predictions[index] = _free_phase(memory, layers, blocks, free, rules, inputs[index])
         wrong[index] = _output_error(memory, layers, rules, labels[index])
         if wrong[index] or not rules.skip_right:
-            _clamped_phase(memory, layers, blocks, rules)
+            _clamped_phase(memory, layers, blocks, clamped, rules)
             _update(memory, layers, blocks, rules, step + index)
         memory.counters[ZERO_ERROR] += not wrong[index]
         memory.counters[TRAINED] += 1
 
 
 @_jit
-def infer(memory: Memory, layers: Layers, blocks: Blocks, rules: Rules, inputs: IntArray, predictions: IntArray) -> None:
+def infer(memory: Memory, layers: Layers, blocks: Blocks, free: Terms, rules: Rules, inputs: IntArray, predictions: IntArray) -> None:
     """Predict samples; see `frenn.sim.golden.Golden.infer`."""
     for index in range(len(inputs)):
-        predictions[index] = _free_phase(memory, layers, blocks, rules, inputs[index])
+        predictions[index] = _free_phase(memory, layers, blocks, free, rules, inputs[index])
         memory.counters[INFERRED] += 1

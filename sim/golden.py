@@ -6,7 +6,6 @@ state, deviation or weight.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,6 +28,7 @@ from ..firmware.arithmetic import (
 )
 from ..firmware.counters import GOLDEN
 from ..firmware.errors import FrennError
+from ..firmware.graph import Term, clamped_terms, drive_fraction, free_terms, update_fractions
 from ..firmware.network import Network
 from ..firmware.protocol import Skip
 
@@ -53,63 +53,6 @@ def exact_product(matrix: IntArray, vector: IntArray, largest: int) -> IntArray:
     if matrix.shape[1] * largest * int(np.abs(vector).max(initial=0)) < 1 << 53:
         return (matrix.astype(np.float64) @ vector.astype(np.float64)).astype(np.int64)
     return matrix @ vector
-
-
-@dataclass(frozen=True)
-class Term:
-    """A product that enters a layer's drive.
-
-    Parameters
-    ----------
-    source : int
-        Layer whose values are multiplied.
-    block : int
-        Weight block.
-    transposed : bool
-        Whether by the transposed block: from the block's target to its source.
-    fraction : int
-        Fraction bits of the product; a factor 2**k takes k of them away.
-    largest : int
-        Largest magnitude of a source value.
-    """
-
-    source: int
-    block: int
-    transposed: bool
-    fraction: int
-    largest: int
-
-
-def free_terms(network: Network, layer: int) -> list[Term]:
-    """Terms of ``W_{l-1} s_{l-1} + beta W_l^T s_{l+1}``; the output layer, outside the recurrent part, feeds nothing back."""
-    formats, output = network.formats, len(network.layers) - 1
-    source = formats.input if layer == 1 else formats.state
-    terms = [Term(layer - 1, layer - 1, False, formats.weight.fraction + source.fraction, source.maximum)]
-    if layer + 1 < output:
-        fraction = formats.weight.fraction + formats.state.fraction - network.edges[layer].feedback_exponent
-        terms.append(Term(layer + 1, layer, True, fraction, formats.state.maximum))
-    return terms
-
-
-def clamped_terms(network: Network, layer: int) -> list[Term]:
-    """Terms of ``W_l^T D_{l+1} + beta W_{l-1} D_{l-1}`` of a hidden layer.
-
-    Each layer's deviation stands at a scale of its own, which is why the feedback has factor 1 and beta, the ratio of
-    two neighbours' scales, stands before the forward term.
-    """
-    formats, output = network.formats, len(network.layers) - 1
-    source = formats.error if layer + 1 == output else formats.deviation
-    terms = [Term(layer + 1, layer, True, formats.weight.fraction + source.fraction, source.maximum)]
-    if layer > 1:
-        fraction = formats.weight.fraction + formats.deviation.fraction - network.edges[layer - 1].feedback_exponent
-        terms.append(Term(layer - 1, layer - 1, False, fraction, formats.deviation.maximum))
-    return terms
-
-
-def drive_fraction(network: Network, terms: list[Term]) -> int:
-    """Fraction bits of an exact drive: those of its finest term, and no fewer than what it is rounded to."""
-    formats = network.formats
-    return max(LOGIT_FRACTION, formats.pre_activation.fraction, formats.drive.fraction, *(term.fraction for term in terms))
 
 
 class Golden:
@@ -243,19 +186,15 @@ class Golden:
         return self._infer(self._check_inputs(inputs))
 
     def update_shifts(self, rate: int) -> list[int]:
-        """Bits by which each block's product of deviation and state, times the rate, is finer than its weight.
+        """Bits by which each block's product of deviation and state, times the rate, is finer than its weight; 0 for fixed blocks.
 
         Raises
         ------
         FrennError
             If a shift is out of range: the rate is too large or too small for the formats.
         """
-        formats = self.network.formats
-        shifts = []
-        for block in range(self.output):
-            deviation = formats.error if block + 1 == self.output else formats.deviation
-            source = formats.input if block == 0 else formats.state
-            shifts.append(deviation.fraction + source.fraction - formats.weight.fraction - rate)
+        fractions = update_fractions(self.network)
+        shifts = [fractions[block] - rate if block in fractions else 0 for block in range(len(self.network.edges))]
         if min(shifts) < 0 or max(shifts) > RANDOM_BITS:
             raise FrennError(
                 f"a learning rate of 2^{rate} shifts updates by {min(shifts)} to {max(shifts)} bits; "
@@ -365,19 +304,24 @@ class Golden:
 
     def _update(self, step: int, shifts: list[int]) -> None:
         column = 0
-        for block, ((rows, columns), shift) in enumerate(zip(self.network.weight_shapes, shifts, strict=True)):
+        for block, ((rows, columns), (source, target), shift) in enumerate(
+            zip(self.network.weight_shapes, self.network.ends, shifts, strict=True)
+        ):
+            # Columns are counted through all blocks, the fixed ones too.
+            first, column = column, column + columns
+            if not self.network.edges[block].learns:
+                continue
             noise: IntArray | int
             if self.network.learning.rounding == "nearest":
                 noise = (1 << shift) >> 1
             else:
-                words = mix(self.network.seed, step, np.arange(column, column + columns))
+                words = mix(self.network.seed, step, np.arange(first, column))
                 noise = random_bits(words, np.arange(rows), shift)
             bits = self.network.formats.weight.magnitude_bits
             self._weights[block], saturated = update_weights(
-                self._weights[block], self.deviations[block + 1], self.states[block], shift, noise, bits
+                self._weights[block], self.deviations[target], self.states[source], shift, noise, bits
             )
             self._count("saturated_weight", saturated)
-            column += columns
 
     def _count(self, name: str, events: NDArray[Any] | bool | int) -> int:
         number = int(np.sum(events))

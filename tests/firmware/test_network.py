@@ -104,7 +104,7 @@ WRONG = {
         (
             "layers = [4, 3, 2]\nwidths = 3",
             "the network file has an unknown key 'widths'; "
-            "legal are activation, edges, feedback_scale, formats, layers, learning, name, relaxation, seed",
+            "legal are activation, edges, feedback, feedback_scale, formats, forward_scale, layers, learning, links, name, relaxation, seed",
         ),
         ("layers = [4, 3, 2]\nname = 5", "network: name is 5; legal is a text of printable characters"),
         ("layers = [4, 3, 2]\nseed = -1", "network: seed is -1; legal is an integer from 0 to 4294967295"),
@@ -142,7 +142,7 @@ WRONG = {
         ("layers = [4, 3, 2]\nedges = [{target = 'input'}]", "edges[0] has no source"),
         (
             "layers = [4, 3, 2]\nedges = [{source = 'input', target = 'output', to = 1}]",
-            "edges[0] has an unknown key 'to'; legal are feedback_scale, source, target",
+            "edges[0] has an unknown key 'to'; legal are feedback, feedback_scale, forward_scale, role, source, target",
         ),
         (
             "layers = [4, 3, 2]\nedges = [{source = 'input', target = 'nowhere'}]",
@@ -154,11 +154,11 @@ WRONG = {
         ),
         (
             "layers = [4, 3, 2]\nedges = [{source = 'input', target = 'output'}]",
-            "edges: input -> output is a link that is not between neighbours; legal is a chain; other graphs cannot be run yet",
+            "edges: layer hidden1 is not reached from the input; legal is a forward edge to it",
         ),
         (
             "layers = [4, 3, 2]\nedges = [{source = 'input', target = 'hidden1'}]",
-            "edges: hidden1 -> output is 0 edges; legal is exactly one edge between neighbours",
+            "edges: layer output is not reached from the input; legal is a forward edge to it",
         ),
     ],
     "sections": [
