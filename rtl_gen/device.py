@@ -14,6 +14,7 @@ from .event_list import INDEX_BITS
 from .instruction import INSTRUCTION_BITS
 from .lane_array import LaneArray
 from .packet import PACKET
+from .performance import COUNTER_BITS
 
 
 class Device(wiring.Component):
@@ -54,6 +55,7 @@ class Device(wiring.Component):
         instruction = Signal(INSTRUCTION_BITS)
         low, fetched = Signal(16), Signal(16)
         high = Signal()
+        counter = Signal(COUNTER_BITS)
 
         seed = Signal(32)
         entries = {Command.TRAIN: Signal(range(parameters.program_depth)), Command.INFER: Signal(range(parameters.program_depth))}
@@ -327,6 +329,9 @@ class Device(wiring.Component):
             with m.State("ANSWER READ"):
                 with m.If(wait == 0):
                     m.d.sync += wait.eq(1)
+                with m.Elif((wait == 1) & (argument == Space.COUNTERS)):
+                    # Some counters run on while an answer waits.
+                    m.d.sync += [counter.eq(engine.counter_value), wait.eq(2)]
                 with m.Else():
                     m.d.comb += [answering.eq(1), answer.last.eq((count == 1) & (high | (argument != Space.COUNTERS)))]
                     with m.Switch(argument):
@@ -335,7 +340,7 @@ class Device(wiring.Component):
                         with m.Case(Space.DEVIATIONS):
                             m.d.comb += answer.data.eq(engine.read_deviation)
                         with m.Default():
-                            m.d.comb += answer.data.eq(Mux(high, engine.counter_value[32:], engine.counter_value[:32]))
+                            m.d.comb += answer.data.eq(Mux(high, counter[32:], counter[:32]))
                     with m.If(self.answer.ready):
                         m.d.sync += high.eq(~high)
                         with m.If(high | (argument != Space.COUNTERS)):
