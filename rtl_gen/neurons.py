@@ -3,13 +3,14 @@
 
 from typing import Final
 
+import numpy as np
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from ..firmware.arithmetic import LOGIT_BITS, SLOPE_FRACTION
-from ..firmware.isa import Op
+from ..firmware.arithmetic import ACTIVATIONS, LOGIT_BITS, SLOPE_FRACTION, IntArray, activate, deviate
+from ..firmware.isa import Instruction, Op
 from ..firmware.parameters import EngineParameters
 from .activation import Activation
 from .event_list import INDEX_BITS, EventList
@@ -53,12 +54,15 @@ class NeuronUnit(wiring.Component):
         Lists hold only changed or nonzero neurons, and flags tell them; otherwise all are listed and flagged.
     sum, sum_valid, sum_restart, sum_overwrite, sum_target, sum_shift : In
         A sum for the drive after that of the sum before, or (restart) for that of the target's first neuron; shifted left.
+        It stands in the memory `SUM_LATENCY` cycles later; the next for the same drive comes no earlier. The shift is stable
+        until the cycle after the sum. Only while `idle`.
     rows : Out
         See `lane_array.row_signature`.
     input_begin, input_push, input_value : In
         The next input of a sample.
     list_full, list_address, list_node : In
-        Which list, which entry, which layer.
+        Which list (the changes of the last instruction for the layer, none after PREDICT; full: the states), which entry,
+        which layer.
     entry_index, entry_value : Out
         The entry, one cycle later.
     count : Out
@@ -68,7 +72,7 @@ class NeuronUnit(wiring.Component):
     clear_changed, changed : In, Out
         Whether any neuron has changed since cleared.
     wrong : Out
-        Whether the last output error had an element that is not zero.
+        Whether the last output error had an element that is not zero; false after PREDICT.
     prediction : Out
         Of the last ERROR or PREDICT.
     read_address, read_state, read_slope, read_deviation : In, Out
@@ -76,7 +80,9 @@ class NeuronUnit(wiring.Component):
     event_... : Out
         Pulses for the performance counters.
 
-    Throughput one neuron a cycle; an instruction takes ``rows + DRAIN`` cycles, ERROR three walks over the layer.
+    Throughput one neuron a cycle; ACTIVATE and DEVIATE take ``rows + DRAIN`` cycles, ERROR and PREDICT add `DRAIN`
+    and one cycle to those of `OutputError`. Sums one a cycle. `model_sums`, `model_activate`, `model_deviate` and
+    `OutputError.model` say what comes out.
     """
 
     def __init__(self, parameters: EngineParameters) -> None:
@@ -126,6 +132,26 @@ class NeuronUnit(wiring.Component):
                 "event_saturated_error": Out(1),
             }
         )
+
+    def model_sums(self, drives: IntArray, sums: IntArray, shift: int, overwrite: bool) -> IntArray:
+        """Drives (rows,) int64 after a sum for each; they wrap at ``drive_bits``, which a compiled network never needs."""
+        unused = 64 - self.parameters.drive_bits
+        total = (0 if overwrite else drives) + (sums << np.int64(shift))
+        return np.asarray(total << np.int64(unused) >> np.int64(unused))
+
+    def model_activate(self, drives: IntArray, instruction: Instruction) -> tuple[IntArray, IntArray, np.ndarray]:
+        """States, slopes and whether the pre-activation was clipped, (rows,) each, of the drives under an ACTIVATE."""
+        pre_activation = self.parameters.pre_activation
+        rounded, clipped = RoundSaturate.model(drives, instruction.round, pre_activation.magnitude_bits)
+        fraction = SLOPE_FRACTION + pre_activation.fraction - instruction.round2
+        states, slopes = activate(rounded, pre_activation.fraction, fraction, ACTIVATIONS[instruction.kind])
+        return states, slopes, clipped
+
+    def model_deviate(self, drives: IntArray, slopes: IntArray, instruction: Instruction) -> tuple[IntArray, np.ndarray, np.ndarray]:
+        """Deviations, whether the drive and whether the deviation was clipped, (rows,) each, under a DEVIATE."""
+        rounded, clipped_drive = RoundSaturate.model(drives, instruction.round, self.parameters.drive.magnitude_bits)
+        deviations, clipped = deviate(rounded, slopes, instruction.round2, instruction.bits)
+        return deviations, clipped_drive, clipped
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

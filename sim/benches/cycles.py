@@ -14,6 +14,9 @@ from cocotb.triggers import FallingEdge, ReadOnly, Timer
 from ...firmware.parameters import EngineParameters
 from .streams import start
 
+FLUSH = 40
+"""Cycles, more than any block has registers in a row."""
+
 
 def engine_parameters() -> EngineParameters:
     """Parameters of the engine whose block is tested, from the environment variable ``PARAMETERS`` (JSON)."""
@@ -64,7 +67,7 @@ class Cycles:
                 self._outputs[name] = (getattr(dut, name), Shape.cast(member.shape).signed)
 
     async def reset(self) -> None:
-        """Reset with all inputs 0; afterwards the first cycle is under way."""
+        """Reset with all inputs 0, which stay so for `FLUSH` cycles; afterwards the first cycle is under way."""
         for handle in self._inputs.values():
             handle.value = 0
         self.dut.rst.value = 0
@@ -72,7 +75,9 @@ class Cycles:
         await Timer(1, "ns")
         self._driven = dict.fromkeys(self._inputs, 0)
         await start(self.dut)
-        await FallingEdge(self.dut.clk)
+        # What was undefined at time 0 leaves registers without reset through the whole pipeline.
+        for _ in range(FLUSH):
+            await FallingEdge(self.dut.clk)
 
     def peek(self, name: str) -> int:
         """An output as it stands before the inputs of the cycle are set: right if it comes from a register."""
@@ -97,4 +102,5 @@ class Cycles:
 
     def _read(self, name: str) -> int:
         handle, signed = self._outputs[name]
+        assert handle.value.is_resolvable, f"{name} is undefined, {handle.value}, in cycle {self.now}"
         return handle.value.to_signed() if signed else int(handle.value)

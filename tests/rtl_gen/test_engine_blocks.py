@@ -12,6 +12,7 @@ from frenn.rtl_gen.event_list import EventList
 from frenn.rtl_gen.issuer import Issuer
 from frenn.rtl_gen.lane import Lane
 from frenn.rtl_gen.lane_array import LaneArray
+from frenn.rtl_gen.neurons import NeuronUnit
 from frenn.rtl_gen.performance import PerformanceCounters
 from frenn.rtl_gen.sequencer import Sequencer
 from frenn.sim.benches.runner import SIMULATORS, Simulator, run
@@ -117,3 +118,8 @@ def test_performance(simulator: Simulator, seed: int, tmp_path: Path, step_bits:
 @pytest.mark.parametrize("parameters", [SMALL, ODD], ids=["small", "odd"])
 def test_issuer(simulator: Simulator, seed: int, tmp_path: Path, parameters: EngineParameters) -> None:
     _run(Issuer(parameters), "issuer", simulator, seed, tmp_path, **_of(parameters))
+
+
+@engines
+def test_neurons(simulator: Simulator, seed: int, tmp_path: Path, parameters: EngineParameters) -> None:
+    _run(NeuronUnit(parameters), "neurons", simulator, seed, tmp_path, **_of(parameters))
