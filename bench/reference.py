@@ -67,7 +67,7 @@ def report(arguments: argparse.Namespace) -> None:
     """Train once per seed, write the results after each and print them as a table."""
     network = read_network(arguments.network)
     options = {key: value for key, value in vars(arguments).items() if key not in ("network", "data_dir", "seeds", "out")}
-    options = {"network": network.fingerprint, "widths": list(network.widths), **options}
+    options = {**describe(network), **options}
     runs = read_runs(arguments.out, options) if arguments.out else {}
     for seed in arguments.seeds:
         if str(seed) not in runs:
@@ -93,6 +93,16 @@ def read_network(text: str) -> Network:
     if re.fullmatch(r"\d+(-\d+)+", text):
         return Network.chain([int(width) for width in text.split("-")])
     return load_network(text)
+
+
+def describe(network: Network) -> dict[str, Any]:
+    """What of a network decides a run, but for its seed."""
+    layers = [f"{layer.name} {layer.width} {layer.activation}" for layer in network.layers]
+    edges = [
+        f"{edge.source}->{edge.target} {edge.role} alpha 2^{edge.forward_exponent} beta 2^{edge.feedback_exponent} {edge.feedback}"
+        for edge in network.edges
+    ]
+    return {"layers": layers, "edges": edges}
 
 
 def read_runs(path: Path, options: dict[str, Any]) -> dict[str, Any]:
