@@ -79,7 +79,9 @@ def scales(network: Network) -> list[int]:
     count, since a loop could grow without bound. Input and output have 0.
     """
     output = len(network.layers) - 1
-    bounded = all(edge.feedback_exponent <= 0 for edge in network.edges)
+    # An edge of the output has no feedback scale, and none comes back to the input.
+    between = [edge for edge, ends in zip(network.edges, network.ends, strict=True) if 0 not in ends and output not in ends]
+    bounded = all(edge.feedback_exponent <= 0 for edge in between)
     gamma: dict[int, int] = {}
     for _ in range(output):
         before = dict(gamma)

@@ -39,6 +39,8 @@ class Layer:
 
     def __post_init__(self) -> None:
         _text("layers", "name", self.name)
+        # Two different edges could have one name otherwise.
+        _require("->" not in self.name, "layers", "name", self.name, 'a name without "->", which stands in the names of weight blocks')
         _integer(f"layer {self.name!r}", "width", self.width, 1, MAX_LAYER_WIDTH)
         _choice(f"layer {self.name!r}", "activation", self.activation, ACTIVATIONS)
 
@@ -214,9 +216,9 @@ class Network:
         names = [layer.name for layer in self.layers]
         for name in names:
             _require(names.count(name) == 1, "layers", "name", name, "a name used once")
-        for number, edge in enumerate(self.edges):
-            for end in (edge.source, edge.target):
-                _require(end in names, f"edges[{number}]", "source or target", end, f"one of {', '.join(names)}")
+        for edge in self.edges:
+            for name, end in (("source", edge.source), ("target", edge.target)):
+                _require(end in names, f"edge {edge.source} -> {edge.target}", name, end, f"one of {', '.join(names)}")
         self._check_edges(names)
         self._check_reach(names)
         place = {name: index for index, name in enumerate(names)}
@@ -353,8 +355,9 @@ def parse_network(text: str, default_name: str = "network") -> Network:
         entries = _list("edges", table["edges"])
     else:
         entries = [{"source": a.name, "target": b.name} for a, b in pairwise(layers)]
-        entries += _links(_section(table, "links", {"every", "probability", "seed"}), layers, table.get("seed", 1))
-    edges = tuple(edge for number, entry in enumerate(entries) for edge in _edges(number, entry, defaults, layers[0].name))
+        entries += _links(_section(table, "links", {"every", "probability", "seed", "feedback_scale"}), layers, table.get("seed", 1))
+    outside = (layers[0].name, layers[-1].name) if layers else ()
+    edges = tuple(edge for number, entry in enumerate(entries) for edge in _edges(number, entry, defaults, outside))
     formats = {key: _format(key, value) for key, value in _section(table, "formats", {f.name for f in fields(Formats)}).items()}
     learning = _section(table, "learning", {"rate", "halve_every", "epochs", "rounding"})
     if "rate" in learning:
@@ -386,8 +389,8 @@ def _name_layers(entries: Any, activation: str) -> tuple[Layer, ...]:
     return tuple(layers)
 
 
-def _edges(number: int, entry: Any, defaults: Mapping[str, Any], input_name: str) -> list[Edge]:
-    """The edge of an entry, and its fixed feedback if that is what it asks for."""
+def _edges(number: int, entry: Any, defaults: Mapping[str, Any], outside: tuple[str, ...]) -> list[Edge]:
+    """The edge of an entry, and its fixed feedback if that is what it asks for; ``outside``: names of input and output."""
     where = f"edges[{number}]"
     if not isinstance(entry, Mapping):
         raise NetworkError(f"{where} is {entry!r}; write {{ source = ..., target = ... }}")
@@ -400,6 +403,8 @@ def _edges(number: int, entry: Any, defaults: Mapping[str, Any], input_name: str
         _exponent(f"{where}.{key}", entry[key], legal) if key in entry else defaults[key]
         for key, legal in (("feedback_scale", FEEDBACK_EXPONENTS), ("forward_scale", FORWARD_EXPONENTS))
     )
+    if "forward_scale" not in entry and (source in outside or target in outside):
+        alpha = 0
     feedback = entry.get("feedback", defaults["feedback"])
     _choice(where, "role", role, ROLES)
     if role == "feedback":
@@ -410,24 +415,29 @@ def _edges(number: int, entry: Any, defaults: Mapping[str, Any], input_name: str
         return [Edge(source, target, beta, feedback=feedback, forward_exponent=alpha)]
     edge = Edge(source, target, beta, feedback="none", forward_exponent=alpha)
     # Nothing goes back to the input.
-    return [edge] if source == input_name else [edge, Edge(target, source, beta, "feedback")]
+    return [edge] if source in outside else [edge, Edge(target, source, beta, "feedback")]
 
 
 def _links(section: dict[str, Any], layers: tuple[Layer, ...], seed: Any) -> list[dict[str, Any]]:
     """Entries of the edges on top of the chain: residual links, random links."""
     hidden = [layer.name for layer in layers[1:-1]]
     entries: list[dict[str, Any]] = []
+    _require(not section or len(hidden) >= 3, "[links]", "hidden layers", len(hidden), "at least 3")
+    for key, partner in (("seed", "probability"), ("feedback_scale", "every")):
+        _require(key not in section or partner in section, "[links]", key, f"given without {partner}", "both or none")
     if "every" in section:
-        _integer("[links]", "every", section["every"], 2, max(len(hidden) - 1, 2))
-        entries += [{"source": a, "target": b} for a, b in pairwise(hidden[:: section["every"]])]
+        _integer("[links]", "every", section["every"], 2, len(hidden) - 1)
+        own = {"feedback_scale": section["feedback_scale"]} if "feedback_scale" in section else {}
+        if own:
+            _exponent("[links] feedback_scale", own["feedback_scale"], FEEDBACK_EXPONENTS)
+        entries += [{"source": a, "target": b, **own} for a, b in pairwise(hidden[:: section["every"]])]
     if "probability" in section:
         probability = section["probability"]
         legal = isinstance(probability, (int, float)) and not isinstance(probability, bool) and 0 <= probability <= 1
         _require(legal, "[links]", "probability", probability, "a number from 0 to 1")
-        seed = section.get("seed", seed)
-        _integer("[links]", "seed", seed, 0, 2**32 - 1)
+        _integer("[links]" if "seed" in section else "network", "seed", section.get("seed", seed), 0, 2**32 - 1)
         linked = {(entry["source"], entry["target"]) for entry in entries} | set(pairwise(hidden))
-        generator = np.random.default_rng((seed, 0x61))
+        generator = np.random.default_rng((section.get("seed", seed), 0x61))
         for source in range(len(hidden)):
             for target in range(len(hidden)):
                 if source == target or generator.random() >= probability:
