@@ -9,9 +9,10 @@ import numpy as np
 
 from .arithmetic import ACTIVATIONS, LOGIT_FRACTION, RECIPROCAL_FRACTION, SLOPE_FRACTION, TERM_FRACTION, IntArray
 from .errors import FitError
-from .graph import Term, clamped_terms, drive_fraction, free_terms, update_fractions
+from .graph import Term, clamped_terms, drive_fraction, free_terms, nudged_terms, update_fractions
+from .formats import Format
 from .isa import FIELDS, Instruction, Op
-from .network import Network
+from .network import Formats, Network
 from .parameters import RANGES, EngineParameters
 
 
@@ -115,8 +116,8 @@ def compile_network(network: Network, parameters: EngineParameters) -> Program:
         If it does not fit; the message names every parameter that is too small, what is needed and what there is.
     """
     misfits = []
-    for name in ("weight", "pre_activation", "drive"):
-        asked, built = getattr(network.formats, name), getattr(parameters, name)
+    for name, asked in _built_in(network.formats).items():
+        built = getattr(parameters, name)
         if asked != built:
             misfits.append(f"formats.{name} is {asked}, the engine is built for {built}")
     needed = _needs(network, parameters.lanes)
@@ -141,12 +142,19 @@ def requirements(network: Network, lanes: int) -> dict[str, Any]:
     floors = {"vector_bits": 4, "accumulator_bits": 16, "drive_bits": 16, "update_shift": 4}
     needed = {name: max(value, floors.get(name, 0)) for name, value in needed.items()}
     broadcast = max(_broadcast_bits(network, needed["update_shift"]), needed["vector_bits"] + 1)
-    formats = network.formats
     return {
         **needed,
         "lanes": lanes,
         "broadcast_bits": broadcast,
+        **_built_in(network.formats),
+    }
+
+
+def _built_in(formats: Formats) -> dict[str, Format]:
+    """The formats that are part of an engine's datapath."""
+    return {
         "weight": formats.weight,
+        "mac_weight": formats.multiplied,
         "pre_activation": formats.pre_activation,
         "drive": formats.drive,
     }
@@ -177,7 +185,7 @@ def _broadcast_bits(network: Network, update_shift: int) -> int:
 def _needs(network: Network, lanes: int) -> dict[str, int]:
     """The least legal value of each sizing parameter."""
     formats, widths = network.formats, network.widths
-    weight = formats.weight.maximum
+    weight = formats.multiplied.maximum
     slowest, fastest = _rates(network)
     fractions = update_fractions(network).values()
     if min(fractions) - fastest < 0:
@@ -204,7 +212,7 @@ def _needs(network: Network, lanes: int) -> dict[str, int]:
     lane_sums, drives = [1], [1]
     compiler = _Compiler(network, EngineParameters(lanes=lanes))
     for layer in range(1, len(widths)):
-        for terms in filter(None, (compiler.free_terms[layer], compiler.clamped_terms[layer])):
+        for terms in filter(None, (compiler.terms[layer], compiler.clamped_terms[layer])):
             total = 0
             for term in terms:
                 total += term.sources * weight * term.largest << drive_fraction(network, terms) - term.fraction
@@ -212,6 +220,9 @@ def _needs(network: Network, lanes: int) -> dict[str, int]:
                 lane_sums.append(term.sources * weight * 2 * term.largest)
             drives.append(total)
     vector = max(f.signed_width for f in (formats.input, formats.state, formats.deviation, formats.error))
+    if network.relaxation.literal:
+        # The difference of two states stands where a deviation does.
+        vector = max(vector, formats.state.signed_width + 1)
     return {
         "vector_bits": vector,
         "accumulator_bits": _signed_bits(max(lane_sums)),
@@ -229,8 +240,12 @@ class _Compiler:
         self.output = len(network.layers) - 1
         self.hidden = range(1, self.output)
         everything = range(len(network.layers))
+        literal = network.relaxation.literal
         self.free_terms = [free_terms(network, layer) if layer else [] for layer in everything]
-        self.clamped_terms = [clamped_terms(network, layer) if layer in self.hidden else [] for layer in everything]
+        self.clamped_terms = [clamped_terms(network, layer) if layer in self.hidden and not literal else [] for layer in everything]
+        # In the literal form one drive goes through both phases, so it stands at the binary point of all that ever enters it.
+        self.terms = [nudged_terms(network, layer) if layer in self.hidden and literal else self.free_terms[layer] for layer in everything]
+        self.fractions = [drive_fraction(network, terms) if terms else 0 for terms in self.terms]
         self.layers = self._map_layers()
         self.blocks = self._map_blocks()
 
@@ -250,14 +265,14 @@ class _Compiler:
             column += columns
         return tuple(blocks)
 
-    def accumulate(self, layer: int, terms: list[Term], wanted: list[Term], first: bool, full: bool = False) -> list[Instruction]:
-        """The instructions that add the wanted ones of a drive's terms; ``first``: to nothing, and none is wanted if all are zero."""
+    def accumulate(self, layer: int, fraction: int, wanted: list[Term], first: bool, full: bool = False) -> list[Instruction]:
+        """The instructions that add terms to a drive of so many fraction bits; ``first``: to nothing, and none is wanted if all are zero."""
         if first and not wanted:
             # A broadcast of no source sets the drive to zero.
             return [Instruction(op=Op.FORWARD, first=1, full=1, rows=self.layers[layer].width, target=self.layers[layer].neuron)]
-        return [self._product(layer, terms, term, first and index == 0, full and term.source > 0) for index, term in enumerate(wanted)]
+        return [self._product(layer, fraction, term, first and index == 0, full and term.source > 0) for index, term in enumerate(wanted)]
 
-    def _product(self, layer: int, terms: list[Term], term: Term, first: bool, full: bool) -> Instruction:
+    def _product(self, layer: int, fraction: int, term: Term, first: bool, full: bool) -> Instruction:
         block = self.blocks[term.block]
         return Instruction(
             op=Op.TRANSPOSED if term.transposed else Op.FORWARD,
@@ -270,22 +285,23 @@ class _Compiler:
             row=self.layers[term.source].row if term.transposed else 0,
             target=self.layers[layer].neuron,
             weights=block.weights,
-            shift=drive_fraction(self.network, terms) - term.fraction,
+            shift=fraction - term.fraction,
         )
 
     def _layer_fields(self, layer: int) -> dict[str, int]:
         place = self.layers[layer]
         return {"rows": place.width, "target": place.neuron, "row": place.row, "node": layer}
 
-    def activate(self, layer: int, first: bool) -> Instruction:
+    def activate(self, layer: int, first: bool, clamped: bool = False) -> Instruction:
         """The instruction that turns a layer's drive into states."""
         formats = self.network.formats
         return Instruction(
             op=Op.ACTIVATE,
             kind=ACTIVATIONS.index(self.network.layers[layer].activation),
             first=first,
+            full=clamped,
             **self._layer_fields(layer),
-            round=drive_fraction(self.network, self.free_terms[layer]) - formats.pre_activation.fraction,
+            round=self.fractions[layer] - formats.pre_activation.fraction,
             round2=SLOPE_FRACTION + formats.pre_activation.fraction - formats.state.fraction,
             bits=formats.state.magnitude_bits,
         )
@@ -315,40 +331,78 @@ class _Compiler:
         count: int,
         layers: Sequence[int],
         terms: list[list[Term]],
+        fractions: list[int],
         constant: int,
         settle: Callable[[int, bool], Instruction],
     ) -> list[Instruction]:
         """Relaxation from zero. The layer ``constant`` feeds values that do not change, so its terms are added once."""
-        first: list[Instruction] = []
-        again: list[Instruction] = []
-        jacobi = self.network.relaxation.schedule == "jacobi"
         settled: set[int] = {constant}
+        first, again = [], []
         for layer in layers:
             # What has not settled yet is zero.
             known = [term for term in terms[layer] if term.source in settled]
-            first += self.accumulate(layer, terms[layer], known, True)
-            again += self.accumulate(layer, terms[layer], [term for term in terms[layer] if term.source != constant], False)
-            if not jacobi:
-                first.append(settle(layer, True))
-                again.append(settle(layer, False))
+            first.append((self.accumulate(layer, fractions[layer], known, True), settle(layer, True)))
+            varying = [term for term in terms[layer] if term.source != constant]
+            again.append((self.accumulate(layer, fractions[layer], varying, False), settle(layer, False)))
+            if self.network.relaxation.schedule == "sequential":
                 settled.add(layer)
-        if jacobi:
-            first += [settle(layer, True) for layer in layers]
-            again += [settle(layer, False) for layer in layers]
-        return self._sweeps(kind, count, first, again)
+        return self._sweeps(kind, count, self._sweep(first), self._sweep(again))
+
+    def _sweep(self, steps: list[tuple[list[Instruction], Instruction]]) -> list[Instruction]:
+        """Drive and settle layer after layer, or all drives before any layer settles."""
+        if self.network.relaxation.schedule == "sequential":
+            return [instruction for drive, settle in steps for instruction in (*drive, settle)]
+        return [instruction for drive, _ in steps for instruction in drive] + [settle for _, settle in steps]
 
     def free_phase(self) -> list[Instruction]:
         """Relaxation of the states, then the drive of the output layer."""
-        terms = self.free_terms[self.output]
+        sweeps = self.network.relaxation.free_sweeps
         return [
-            *self._phase(0, self.network.relaxation.free_sweeps, self.hidden, self.free_terms, 0, self.activate),
-            *self.accumulate(self.output, terms, terms, True, full=True),
+            *self._phase(0, sweeps, self.hidden, self.free_terms, self.fractions, 0, self.activate),
+            *self.accumulate(self.output, self.fractions[self.output], self.free_terms[self.output], True, full=True),
         ]
 
     def clamped_phase(self) -> list[Instruction]:
-        """Relaxation of the deviations; the output error is held from the free state."""
-        layers = self.hidden[::-1]
-        return self._phase(1, self.network.relaxation.clamped_sweeps, layers, self.clamped_terms, self.output, self.deviate)
+        """Relaxation of the deviations, or of the states under the nudge."""
+        relaxation = self.network.relaxation
+        if relaxation.literal:
+            return self._literal_phase()
+        fractions = [drive_fraction(self.network, terms) if terms else 0 for terms in self.clamped_terms]
+        layers, sweeps = self.hidden[::-1], relaxation.clamped_sweeps
+        return self._phase(1, sweeps, layers, self.clamped_terms, fractions, self.output, self.deviate)
+
+    def _literal_phase(self) -> list[Instruction]:
+        """The states go on from the free ones, whose copies wait where the deviations will be."""
+        refreshed = self.network.relaxation.error == "refreshed"
+        first, again = [], []
+        for layer in self.hidden:
+            varying = [term for term in self.terms[layer] if 0 < term.source < self.output]
+            nudges = [term for term in self.terms[layer] if term.source == self.output]
+            settle = self.activate(layer, False, clamped=True)
+            first.append((self.accumulate(layer, self.fractions[layer], varying + nudges, False), settle))
+            changing = varying + nudges if refreshed else varying
+            again.append((self.accumulate(layer, self.fractions[layer], changing, False), settle))
+        refresh = []
+        if refreshed:
+            varying = [term for term in self.free_terms[self.output] if term.source > 0]
+            refresh = [*self.accumulate(self.output, self.fractions[self.output], varying, False), self.error(False)]
+        return [
+            *(Instruction(op=Op.SNAPSHOT, **self._layer_fields(layer)) for layer in self.hidden),
+            *self._sweeps(1, self.network.relaxation.clamped_sweeps, self._sweep(first), refresh + self._sweep(again)),
+            *(Instruction(op=Op.DIFFERENCE, **self._layer_fields(layer)) for layer in self.hidden),
+        ]
+
+    def error(self, first: bool) -> Instruction:
+        """The instruction that computes the output error: the free state's, or a later one."""
+        fraction = self.network.formats.error.fraction
+        return Instruction(
+            op=Op.ERROR,
+            first=first,
+            **self._layer_fields(self.output),
+            round=self.fractions[self.output] - LOGIT_FRACTION,
+            round2=RECIPROCAL_FRACTION + TERM_FRACTION - fraction,
+            bits=fraction,
+        )
 
     def updates(self) -> list[Instruction]:
         """The learning rule for every block that learns."""
@@ -374,17 +428,14 @@ class _Compiler:
 
     def compile(self) -> Program:
         """The whole program."""
-        output = self._layer_fields(self.output)
-        logits = drive_fraction(self.network, self.free_terms[self.output]) - LOGIT_FRACTION
-        error = self.network.formats.error.fraction
         end = Instruction(op=Op.END)
         train = [
             *self.free_phase(),
-            Instruction(op=Op.ERROR, **output, round=logits, round2=RECIPROCAL_FRACTION + TERM_FRACTION - error, bits=error),
+            self.error(True),
             Instruction(op=Op.STOP_IF_RIGHT),
             *self.clamped_phase(),
             *self.updates(),
             end,
         ]
-        infer = [*self.free_phase(), Instruction(op=Op.PREDICT, **output), end]
+        infer = [*self.free_phase(), Instruction(op=Op.PREDICT, **self._layer_fields(self.output)), end]
         return Program(self.network, self.parameters, self.layers, self.blocks, (*train, *infer), len(train))

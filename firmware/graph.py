@@ -46,7 +46,7 @@ def free_terms(network: Network, layer: int) -> list[Term]:
         if source == output:
             continue
         form = formats.state if source else formats.input
-        fraction = formats.weight.fraction + form.fraction - scale
+        fraction = formats.multiplied.fraction + form.fraction - scale
         terms.append(Term(source, block, transposed, fraction, network.widths[source], form.maximum))
     return terms
 
@@ -66,9 +66,21 @@ def clamped_terms(network: Network, layer: int) -> list[Term]:
         form = formats.error if source == output else formats.deviation
         # Within the output the nudge is the unit of gamma, so the error has factor 1.
         ratio = 0 if source == output else scale + gamma[source]
-        fraction = formats.weight.fraction + form.fraction - (ratio - gamma[layer])
+        fraction = formats.multiplied.fraction + form.fraction - (ratio - gamma[layer])
         terms.append(Term(source, block, transposed, fraction, network.widths[source], form.maximum))
     return terms
+
+
+def nudged_terms(network: Network, layer: int) -> list[Term]:
+    """Terms of a layer's drive in the clamped phase of the literal form: the free ones, then ``beta_f B_f e``."""
+    formats, output = network.formats, len(network.layers) - 1
+    fraction = formats.multiplied.fraction + formats.error.fraction - network.relaxation.nudge_exponent
+    nudges = [
+        Term(source, block, transposed, fraction, network.widths[source], formats.error.maximum)
+        for source, block, transposed, _ in _incoming(network, layer)
+        if source == output
+    ]
+    return free_terms(network, layer) + nudges
 
 
 def scales(network: Network) -> list[int]:
@@ -106,15 +118,25 @@ def drive_fraction(network: Network, terms: list[Term]) -> int:
 
 
 def update_fractions(network: Network) -> dict[int, int]:
-    """Bits by which each learned block's product of deviation and state is finer than its weight, at learning rate 1."""
+    """Bits by which each learned block's product of deviation and state is finer than its weight, at learning rate 1.
+
+    In the literal form the difference of two states stands for gamma times the deviation.
+    """
     formats, output = network.formats, len(network.layers) - 1
-    return {
-        block: (formats.error if target == output else formats.deviation).fraction
-        + (formats.state if source else formats.input).fraction
-        - formats.weight.fraction
-        for block, (edge, (source, target)) in enumerate(zip(network.edges, network.ends, strict=True))
-        if edge.learns
-    }
+    gamma = scales(network)
+    fractions = {}
+    for block, (edge, (source, target)) in enumerate(zip(network.edges, network.ends, strict=True)):
+        if not edge.learns:
+            continue
+        if target == output:
+            deviation = formats.error.fraction
+        elif network.relaxation.literal:
+            deviation = formats.state.fraction + gamma[target] + network.relaxation.nudge_exponent
+        else:
+            deviation = formats.deviation.fraction
+        state = (formats.state if source else formats.input).fraction
+        fractions[block] = deviation + state - formats.weight.fraction - edge.rate_exponent
+    return fractions
 
 
 def _incoming(network: Network, layer: int) -> list[tuple[int, int, bool, int]]:

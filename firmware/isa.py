@@ -38,6 +38,10 @@ class Op(IntEnum):
     """The program is over if the output error is zero in every element."""
     UPDATE = 11
     """``W += floor((D s^T << shift + u) / 2^update_shift)``, saturated; ``D`` from the rows, ``s`` broadcast."""
+    SNAPSHOT = 12
+    """``deviation = state`` for a layer: a copy of the free state."""
+    DIFFERENCE = 13
+    """``deviation = state - deviation`` for a layer, and so its rows: the clamped state minus the copy."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +55,17 @@ class Field:
 FIELDS: Final[dict[str, Field]] = {
     "op": Field(4, "operation"),
     "kind": Field(2, "SWEEP: phase; ACTIVATE: code of the activation"),
-    "first": Field(1, "the drive is overwritten, not added to (FORWARD, TRANSPOSED); the value before is zero (ACTIVATE, DEVIATE)"),
-    "full": Field(1, "the source is the whole state vector, not its event list (FORWARD, UPDATE)"),
+    "first": Field(
+        1,
+        "the drive is overwritten, not added to (FORWARD, TRANSPOSED); the value before is zero (ACTIVATE, DEVIATE, ERROR); "
+        "prediction and whether the error is zero are those of the sample (ERROR)",
+    ),
+    "full": Field(
+        1, "the source is the whole state vector, not its event list (FORWARD, UPDATE); that vector stays what it was (ACTIVATE)"
+    ),
     "nearest": Field(1, "UPDATE rounds to nearest, not stochastically"),
     "count": Field(12, "LOOP: how often the body may run"),
-    "rows": Field(12, "rows of the weight block; neurons of the layer (ACTIVATE, DEVIATE, ERROR, PREDICT)"),
+    "rows": Field(12, "rows of the weight block; neurons of the layer (where no weight block is used)"),
     "columns": Field(12, "columns of the weight block"),
     "source": Field(16, "address of the source layer's first neuron"),
     "target": Field(16, "address of the target layer's first neuron"),

@@ -22,6 +22,12 @@ FEEDBACK_EXPONENTS: Final = (-15, 2)
 """Least and largest binary logarithm of a feedback scale."""
 FORWARD_EXPONENTS: Final = (-15, 0)
 """Least and largest binary logarithm of a forward scale."""
+EDGE_RATE_EXPONENTS: Final = (-8, 8)
+"""Least and largest binary logarithm of a block's learning rate over the network's."""
+NUDGE_EXPONENTS: Final = (-15, 0)
+"""Least and largest binary logarithm of the nudge of the literal form."""
+CLAMPED_FORMS: Final = ("deviation", "literal")
+ERRORS: Final = ("held", "refreshed")
 ROLES: Final = ("forward", "feedback")
 FEEDBACKS: Final = ("symmetric", "fixed", "none")
 """What a network file may say of an edge's feedback: its own block transposed, a random fixed block, nothing."""
@@ -62,6 +68,8 @@ class Edge:
         Whether a forward edge is also its own feedback, transposed.
     forward_exponent : int
         Binary logarithm of the forward scale alpha.
+    rate_exponent : int
+        Binary logarithm of the block's learning rate over the network's.
     """
 
     source: str
@@ -70,9 +78,11 @@ class Edge:
     role: str = "forward"
     feedback: str = "symmetric"
     forward_exponent: int = 0
+    rate_exponent: int = 0
 
     def __post_init__(self) -> None:
         where = f"edge {self.source} -> {self.target}"
+        _integer(where, "rate_exponent", self.rate_exponent, *EDGE_RATE_EXPONENTS)
         _integer(where, "feedback_exponent", self.feedback_exponent, *FEEDBACK_EXPONENTS)
         _integer(where, "forward_exponent", self.forward_exponent, *FORWARD_EXPONENTS)
         _choice(where, "role", self.role, ROLES)
@@ -86,7 +96,16 @@ class Edge:
 
 @dataclass(frozen=True)
 class Formats:
-    """Number formats of the quantities; the defaults are those of the precision study."""
+    """Number formats of the quantities; the defaults are those of the precision study.
+
+    Parameters
+    ----------
+    input, state, weight, deviation, error, pre_activation, drive : Format
+        ``drive`` is that of a deviation's drive before the slope is applied. In the literal form it and ``deviation`` are not used.
+    mac_weight : Format, optional
+        The narrow copy of a weight that is multiplied: ``weight`` rounded to nearest, ties up, and saturated. Without it the
+        weight itself is multiplied.
+    """
 
     input: Format = Format(False, 0, 8)
     state: Format = Format(True, 0, 8)
@@ -95,8 +114,18 @@ class Formats:
     error: Format = Format(True, 0, 8)
     pre_activation: Format = Format(True, 2, 10)
     drive: Format = Format(True, 5, 12)
+    mac_weight: Format | None = None
+
+    @property
+    def multiplied(self) -> Format:
+        """Format of the weights that are multiplied."""
+        return self.weight if self.mac_weight is None else self.mac_weight
 
     def __post_init__(self) -> None:
+        if self.mac_weight is not None:
+            form, weight = self.mac_weight, self.weight
+            legal = form.signed and form.fraction <= weight.fraction and form.integer <= weight.integer
+            _require(legal, "formats", "mac_weight", form, f"a signed format with no more bits than the weight's {weight} on either side")
         for name, signed, integer in (
             ("input", False, 0),
             ("state", True, 0),
@@ -134,13 +163,35 @@ class Relaxation:
     free_sweeps, clamped_sweeps : int
         Sweeps of each phase, 1 to 4095. A phase ends earlier, from its second sweep on, after a sweep in which no
         integer changed: further sweeps would change nothing.
+    clamped : {"deviation", "literal"}
+        What the clamped phase relaxes: deviations, each at its own scale, in the limit of a weak nudge; or the states
+        themselves under a finite nudge, from which the free ones are subtracted. The literal form needs wide states, and its sweeps
+        go in the order of the free phase.
+    nudge_exponent : int
+        Binary logarithm of the nudge beta_f of the literal form.
+    error : {"held", "refreshed"}
+        Whether the output error stays that of the free state, or is computed anew before each sweep but the first
+        of the clamped phase; the literal form alone can refresh it.
     """
 
     schedule: str = "sequential"
     free_sweeps: int = 3
     clamped_sweeps: int = 2
+    clamped: str = "deviation"
+    nudge_exponent: int = -3
+    error: str = "held"
+
+    @property
+    def literal(self) -> bool:
+        """Whether the clamped phase is the literal one."""
+        return self.clamped == "literal"
 
     def __post_init__(self) -> None:
+        _choice("relaxation", "clamped", self.clamped, CLAMPED_FORMS)
+        _integer("relaxation", "nudge", self.nudge_exponent, *NUDGE_EXPONENTS)
+        _choice("relaxation", "error", self.error, ERRORS)
+        if not self.literal:
+            _require(self.error == "held", "relaxation", "error", self.error, 'held, unless clamped = "literal"')
         _choice("relaxation", "schedule", self.schedule, SCHEDULES)
         _integer("relaxation", "free_sweeps", self.free_sweeps, 1, 4095)
         _integer("relaxation", "clamped_sweeps", self.clamped_sweeps, 1, 4095)
@@ -362,12 +413,15 @@ def parse_network(text: str, default_name: str = "network") -> Network:
     learning = _section(table, "learning", {"rate", "halve_every", "epochs", "rounding"})
     if "rate" in learning:
         learning["rate_exponent"] = _exponent("learning.rate", learning.pop("rate"), RATE_EXPONENTS)
+    relaxation = _section(table, "relaxation", {f.name for f in fields(Relaxation)} - {"nudge_exponent"} | {"nudge"})
+    if "nudge" in relaxation:
+        relaxation["nudge_exponent"] = _exponent("relaxation.nudge", relaxation.pop("nudge"), NUDGE_EXPONENTS)
     return Network(
         table.get("name", default_name),
         layers,
         edges,
         Formats(**formats),
-        Relaxation(**_section(table, "relaxation", {f.name for f in fields(Relaxation)})),
+        Relaxation(**relaxation),
         Learning(**learning),
         table.get("seed", 1),
     )
@@ -394,7 +448,7 @@ def _edges(number: int, entry: Any, defaults: Mapping[str, Any], outside: tuple[
     where = f"edges[{number}]"
     if not isinstance(entry, Mapping):
         raise NetworkError(f"{where} is {entry!r}; write {{ source = ..., target = ... }}")
-    _known(where, entry, {"source", "target", "role", *defaults})
+    _known(where, entry, {"source", "target", "role", "rate", *defaults})
     for key in ("source", "target"):
         if key not in entry:
             raise NetworkError(f"{where} has no {key}")
@@ -403,17 +457,19 @@ def _edges(number: int, entry: Any, defaults: Mapping[str, Any], outside: tuple[
         _exponent(f"{where}.{key}", entry[key], legal) if key in entry else defaults[key]
         for key, legal in (("feedback_scale", FEEDBACK_EXPONENTS), ("forward_scale", FORWARD_EXPONENTS))
     )
+    rate = _exponent(f"{where}.rate", entry["rate"], EDGE_RATE_EXPONENTS) if "rate" in entry else 0
     if "forward_scale" not in entry and (source in outside or target in outside):
         alpha = 0
     feedback = entry.get("feedback", defaults["feedback"])
     _choice(where, "role", role, ROLES)
     if role == "feedback":
-        _require("feedback" not in entry and "forward_scale" not in entry, where, "role", role, "without feedback and forward_scale")
+        learned = [key for key in ("feedback", "forward_scale", "rate") if key in entry]
+        _require(not learned, where, "role", role, f"without {', '.join(learned)}")
         return [Edge(source, target, beta, role)]
     _choice(where, "feedback", feedback, FEEDBACKS)
     if feedback != "fixed":
-        return [Edge(source, target, beta, feedback=feedback, forward_exponent=alpha)]
-    edge = Edge(source, target, beta, feedback="none", forward_exponent=alpha)
+        return [Edge(source, target, beta, feedback=feedback, forward_exponent=alpha, rate_exponent=rate)]
+    edge = Edge(source, target, beta, feedback="none", forward_exponent=alpha, rate_exponent=rate)
     # Nothing goes back to the input.
     return [edge] if source in outside else [edge, Edge(target, source, beta, "feedback")]
 

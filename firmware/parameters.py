@@ -36,8 +36,9 @@ class EngineParameters:
     ----------
     lanes : int
         Multipliers that work side by side, 4 to 128.
-    weight, pre_activation, drive : Format
-        Formats built into the datapath: a network must use exactly these.
+    weight, mac_weight, pre_activation, drive : Format
+        Formats built into the datapath: a network must use exactly these. ``mac_weight`` is that of the weights that are
+        multiplied: ``weight``, or narrower.
     vector_bits : int
         Signed bits of an input, state, deviation or error, 4 to 25. A network's formats may be narrower.
     accumulator_bits : int
@@ -65,6 +66,7 @@ class EngineParameters:
 
     lanes: int = 16
     weight: Format = Format(True, 0, 11)
+    mac_weight: Format = Format(True, 0, 11)
     pre_activation: Format = Format(True, 2, 10)
     drive: Format = Format(True, 5, 12)
     vector_bits: int = 10
@@ -88,6 +90,9 @@ class EngineParameters:
             raise FrennError(f"engine: broadcast_bits is {self.broadcast_bits}; legal is more than vector_bits, {self.vector_bits}")
         if not self.weight.signed or not 2 <= self.weight.width <= 16:
             raise FrennError(f"engine: weight is {self.weight}; legal is a signed format of 2 to 16 bits")
+        mac, weight = self.mac_weight, self.weight
+        if not mac.signed or mac.fraction > weight.fraction or mac.integer > weight.integer:
+            raise FrennError(f"engine: mac_weight is {mac}; legal is a signed format with no more bits than {weight} on either side")
         if not self.pre_activation.signed or self.pre_activation.integer != 2 or not 2 <= self.pre_activation.fraction <= 24:
             raise FrennError(f"engine: pre_activation is {self.pre_activation}; legal is S2.2 to S2.24")
         if not self.drive.signed or self.drive.width > 31:

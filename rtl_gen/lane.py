@@ -9,7 +9,7 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from ..firmware.arithmetic import IntArray, saturate
+from ..firmware.arithmetic import IntArray, round_half_up, saturate
 from ..firmware.parameters import EngineParameters
 from .pipeline import delay
 
@@ -78,7 +78,7 @@ class Lane(wiring.Component):
                 "start": In(1),
                 "capture": In(1),
                 "noise": In(parameters.update_shift),
-                "product": Out(signed(parameters.weight.width + parameters.vector_bits + 1)),
+                "product": Out(signed(parameters.mac_weight.width + parameters.vector_bits + 1)),
                 "learned": Out(signed(parameters.weight.width)),
                 "clipped": Out(1),
                 "chain_in": In(signed(parameters.accumulator_bits)),
@@ -100,10 +100,14 @@ class Lane(wiring.Component):
         learned = saturate(exact, self.parameters.weight.magnitude_bits)
         return learned, learned != exact
 
-    @staticmethod
-    def model_sum(weights: IntArray, values: IntArray) -> IntArray:
+    def model_multiplied(self, weights: IntArray) -> IntArray:
+        """Weights, same shape, as they are multiplied in a forward or transposed pass: in ``mac_weight``."""
+        weight, narrow = self.parameters.weight, self.parameters.mac_weight
+        return saturate(round_half_up(weights, weight.fraction - narrow.fraction), narrow.magnitude_bits)
+
+    def model_sum(self, weights: IntArray, values: IntArray) -> IntArray:
         """Sum of the products of a forward pass."""
-        return np.sum(weights * values)
+        return np.sum(self.model_multiplied(weights) * values)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -127,12 +131,19 @@ class Lane(wiring.Component):
             m.d.sync += register.eq(read.data)
             stored[name] = register
 
-        left = Signal(signed(max(parameters.weight.width, parameters.vector_bits)), reset_less=True)
+        multiplied = self.weight
+        drop = parameters.weight.fraction - parameters.mac_weight.fraction
+        if parameters.mac_weight != parameters.weight:
+            rounded = Signal(signed(parameters.weight.width + 1))
+            limit = parameters.mac_weight.maximum
+            m.d.comb += rounded.eq((self.weight + ((1 << drop) >> 1)) >> drop)
+            multiplied = Mux(rounded > limit, limit, Mux(rounded < -limit, -limit, rounded))
+        left = Signal(signed(max(parameters.mac_weight.width, parameters.vector_bits)), reset_less=True)
         right = Signal(signed(parameters.broadcast_bits), reset_less=True)
         product = Signal(signed(len(left) + len(right)), reset_less=True)
         settled = Signal.like(product, reset_less=True)
         m.d.sync += [
-            left.eq(Mux(self.update, stored["value"], self.weight)),
+            left.eq(Mux(self.update, stored["value"], multiplied)),
             right.eq(Mux(self.transposed, stored["change"], self.value)),
             product.eq(left * right),
             settled.eq(product),

@@ -36,7 +36,7 @@ DRAIN: Final = COMPARED + 4
 
 
 class NeuronUnit(wiring.Component):
-    """Executes ACTIVATE, DEVIATE, ERROR and PREDICT, and adds the array's sums to the drives.
+    """Executes ACTIVATE, DEVIATE, ERROR, PREDICT, SNAPSHOT and DIFFERENCE, and adds the array's sums to the drives.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ class NeuronUnit(wiring.Component):
     block, changed_block, valued_block : In, Out
         Whether a row block holds a change, or a value that is not zero, at once.
     clear_changed, changed : In, Out
-        Whether any neuron has changed since cleared.
+        Whether any state or deviation has changed since cleared.
     wrong : Out
         Whether the last output error had an element that is not zero; false after PREDICT.
     prediction : Out
@@ -158,7 +158,7 @@ class NeuronUnit(wiring.Component):
         parameters = self.parameters
         depth, vector = parameters.neuron_depth, signed(parameters.vector_bits)
         instruction = Signal(INSTRUCTION, reset_less=True)
-        activating, deviating = Signal(), Signal()
+        activating, deviating, copying, differing = Signal(), Signal(), Signal(), Signal()
 
         state_layout = data.StructLayout({"value": vector, "slope": SLOPE_FRACTION + 1})
         m.submodules.drives = drives = Memory(shape=signed(parameters.drive_bits), depth=depth, init=[])
@@ -205,7 +205,8 @@ class NeuronUnit(wiring.Component):
             m.d.sync += [walk.eq(walk + 1), left.eq(left - 1)]
             with m.If(left == 1):
                 m.d.sync += [walking.eq(0), drain.eq(DRAIN)]
-        serial = (self.instruction.op == Op.ACTIVATE) | (self.instruction.op == Op.DEVIATE)
+        starting = self.instruction.op
+        serial = starting.matches(Op.ACTIVATE, Op.DEVIATE, Op.SNAPSHOT, Op.DIFFERENCE)
         with m.If(self.start):
             m.d.sync += [
                 instruction.eq(self.instruction),
@@ -213,8 +214,10 @@ class NeuronUnit(wiring.Component):
                 left.eq(self.instruction.rows),
                 walking.eq(serial),
                 erring.eq(~serial),
-                activating.eq(self.instruction.op == Op.ACTIVATE),
-                deviating.eq(self.instruction.op == Op.DEVIATE),
+                activating.eq(starting == Op.ACTIVATE),
+                deviating.eq(starting == Op.DEVIATE),
+                copying.eq(starting == Op.SNAPSHOT),
+                differing.eq(starting == Op.DIFFERENCE),
             ]
         error_start = Signal()
         m.d.sync += error_start.eq(self.start & ~serial)
@@ -226,8 +229,11 @@ class NeuronUnit(wiring.Component):
             error.error_bits.eq(instruction.bits),
             error.shift.eq(instruction.round),
             error.drive.eq(drive_read.data),
-            self.prediction.eq(error.prediction),
         ]
+        # A later error of the clamped phase leaves both as they were.
+        of_sample = instruction.first | (instruction.op == Op.PREDICT)
+        with m.If(error.done & of_sample):
+            m.d.sync += self.prediction.eq(error.prediction)
         with m.If(error.done):
             m.d.sync += [erring.eq(0), drain.eq(DRAIN)]
         error_address = Signal(range(depth), reset_less=True)
@@ -266,8 +272,10 @@ class NeuronUnit(wiring.Component):
             addresses.append(delay(m, addresses[-1], 1, f"address_{cycle}"))
         host = self.idle
         m.d.comb += [
-            state_read.addr.eq(Mux(host, self.read_address, Mux(activating, addresses[RESULT], addresses[ROUNDED - 1]))),
-            deviation_read.addr.eq(Mux(host, self.read_address, addresses[RESULT])),
+            state_read.addr.eq(Mux(host, self.read_address, Mux(deviating, addresses[ROUNDED - 1], addresses[RESULT]))),
+            deviation_read.addr.eq(
+                Mux(host, self.read_address, Mux(erring, (instruction.target + error.error_index)[: len(walk)], addresses[RESULT]))
+            ),
             self.read_state.eq(state_read.data.value),
             self.read_slope.eq(state_read.data.slope),
             self.read_deviation.eq(deviation_read.data),
@@ -279,9 +287,15 @@ class NeuronUnit(wiring.Component):
         value = Signal(vector, reset_less=True)
         change = Signal(signed(parameters.vector_bits + 1), reset_less=True)
         valid = Signal()
-        m.d.sync += [value.eq(fresh), change.eq(fresh - before), valid.eq(walked[COMPARED - 1])]
-        with m.If(error.error_valid):
-            m.d.sync += [value.eq(error.error), change.eq(error.error), valid.eq(1)]
+        state, deviation = state_read.data.value, deviation_read.data
+        m.d.sync += [
+            value.eq(Mux(copying, state, Mux(differing, state - deviation, fresh))),
+            change.eq(fresh - before),
+            valid.eq(walked[COMPARED - 1]),
+        ]
+        erred = delay(m, error.error, 1, "erred")
+        with m.If(delay(m, error.error_valid, 1, "erred_valid", reset_less=False)):
+            m.d.sync += [value.eq(erred), change.eq(erred - Mux(instruction.first, 0, deviation)), valid.eq(1)]
 
         # Results, in the order of the neurons.
         index = Signal(INDEX_BITS)
@@ -289,6 +303,8 @@ class NeuronUnit(wiring.Component):
         row = Signal(range(parameters.row_depth))
         neuron = Signal(range(depth))
         changed = change != 0
+        # A copy is nobody's news: changes that are still to be added to drives stay where they are.
+        told = valid & ~copying
         m.d.comb += [
             state_write.en.eq(valid & activating),
             state_write.addr.eq(neuron),
@@ -297,7 +313,7 @@ class NeuronUnit(wiring.Component):
             deviation_write.en.eq(valid & ~activating),
             deviation_write.addr.eq(neuron),
             deviation_write.data.eq(value),
-            self.rows.valid.eq(valid),
+            self.rows.valid.eq(told),
             self.rows.lane.eq(lane),
             self.rows.address.eq(row),
             self.rows.change.eq(change),
@@ -313,16 +329,16 @@ class NeuronUnit(wiring.Component):
 
         listed = ~self.skip_sources
         m.d.comb += [
-            changes.begin.eq(self.start | self.input_begin),
+            changes.begin.eq((self.start & (starting != Op.SNAPSHOT)) | self.input_begin),
             changes.base.eq(Mux(self.input_begin, 0, self.instruction.target)),
             changes.node.eq(Mux(self.input_begin, 0, self.instruction.node)),
-            nonzero.begin.eq(self.start & (self.instruction.op == Op.ACTIVATE)),
+            nonzero.begin.eq(self.start & (starting == Op.ACTIVATE) & ~self.instruction.full),
             nonzero.base.eq(self.instruction.target),
             nonzero.node.eq(self.instruction.node),
-            nonzero.push.eq(valid & activating & ((value != 0) | listed)),
+            nonzero.push.eq(valid & activating & ~instruction.full & ((value != 0) | listed)),
             nonzero.index.eq(index),
             nonzero.value.eq(value),
-            changes.push.eq(valid & (changed | listed)),
+            changes.push.eq(told & (changed | listed)),
             changes.index.eq(index),
             changes.value.eq(change),
             changes.read_address.eq(self.list_address),
@@ -340,8 +356,8 @@ class NeuronUnit(wiring.Component):
             m.d.comb += [changes.push.eq((self.input_value != 0) | listed), changes.value.eq(self.input_value)]
 
         for name, bit, update, flag in (
-            ("changed", changed, valid, self.changed_block),
-            ("valued", value != 0, valid & ~activating, self.valued_block),
+            ("changed", changed, told, self.changed_block),
+            ("valued", value != 0, told & ~activating, self.valued_block),
         ):
             memory = Memory(shape=1, depth=parameters.row_depth, init=[])
             m.submodules[f"{name}_blocks"] = memory
@@ -361,11 +377,11 @@ class NeuronUnit(wiring.Component):
 
         with m.If(self.clear_changed):
             m.d.sync += self.changed.eq(0)
-        with m.Elif(valid & changed):
+        with m.Elif(valid & changed & (activating | deviating)):
             m.d.sync += self.changed.eq(1)
-        with m.If(error_start):
+        with m.If(error_start & of_sample):
             m.d.sync += self.wrong.eq(0)
-        with m.Elif(error.error_valid & (error.error != 0)):
+        with m.Elif(error.error_valid & (error.error != 0) & of_sample):
             m.d.sync += self.wrong.eq(1)
         m.d.comb += [
             self.event_serial.eq(walking | error.index_valid),

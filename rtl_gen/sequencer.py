@@ -13,7 +13,7 @@ from ..firmware.parameters import EngineParameters
 from .instruction import INSTRUCTION, INSTRUCTION_BITS
 
 ARRAY_OPS = (Op.FORWARD, Op.TRANSPOSED, Op.UPDATE)
-NEURON_OPS = (Op.ACTIVATE, Op.DEVIATE, Op.ERROR, Op.PREDICT)
+NEURON_OPS = (Op.ACTIVATE, Op.DEVIATE, Op.ERROR, Op.PREDICT, Op.SNAPSHOT, Op.DIFFERENCE)
 
 
 class Sequencer(wiring.Component):

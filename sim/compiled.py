@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The golden model's fast path: compiled loops over events, equal to `frenn.sim.golden.Golden` in every bit."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ..firmware import arithmetic
 from ..firmware.arithmetic import BASE_FRACTION, LOGIT_FRACTION, SLOPE_FRACTION, IntArray
 from ..firmware.counters import GOLDEN
-from ..firmware.graph import Term, clamped_terms, drive_fraction, free_terms
+from ..firmware.graph import Term, clamped_terms, drive_fraction, free_terms, nudged_terms
 from ..firmware.network import Network
 from ..firmware.protocol import Skip
 from .golden import EVERYTHING, Golden
@@ -31,7 +31,8 @@ class CompiledGolden(Golden):
         self._layers = event_kernels.Layers(**self._layer_table())
         self._blocks = event_kernels.Blocks(**self._block_table())
         self._free = event_kernels.Terms(**self._term_table(free_terms, range(1, self.output + 1), 0))
-        self._clamped = event_kernels.Terms(**self._term_table(clamped_terms, self.hidden, self.output))
+        clamped = nudged_terms if network.relaxation.literal else clamped_terms
+        self._clamped = event_kernels.Terms(**self._term_table(clamped, self.hidden, self.output))
         self._rules = event_kernels.Rules(**self._rule_table())
         self._memory = event_kernels.Memory(**self._memory_table())
         initial = self._weights
@@ -41,6 +42,14 @@ class CompiledGolden(Golden):
             for first, (rows, columns) in zip(self._blocks.first, network.weight_shapes, strict=True)
         ]
         self.load(initial)
+
+    def load(self, weights: Sequence[IntArray]) -> None:
+        super().load(weights)
+        if self._rules.narrow:
+            for block, first in enumerate(self._blocks.first):
+                # A block is stored column after column.
+                copies = self._multiplied(block).T.ravel()
+                self._memory.multiplied[first : first + copies.size] = copies
 
     def counters(self) -> dict[str, int]:
         return dict(zip(GOLDEN, self._memory.counters.tolist(), strict=True))
@@ -94,13 +103,21 @@ class CompiledGolden(Golden):
                 phases = [("free", free_terms(network, layer), LOGIT_FRACTION)]
             else:
                 phases.append(("clamped", clamped_terms(network, layer), formats.drive.fraction))
+                if network.relaxation.literal:
+                    # One drive goes through both phases, at the binary point of all that ever enters it.
+                    phases = [("free", nudged_terms(network, layer), formats.pre_activation.fraction)]
             for phase, terms, rounded in phases:
                 table[f"{phase}_round"][layer] = drive_fraction(network, terms) - rounded
         return table
 
     def _term_table(self, terms: Callable[[Network, int], list[Term]], layers: range, constant: int) -> dict[str, Any]:
-        everything = [terms(self.network, layer) if layer in layers else [] for layer in range(len(self.network.layers))]
-        flat = [(term, drive_fraction(self.network, own)) for own in everything for term in own]
+        network = self.network
+        everything = [terms(network, layer) if layer in layers else [] for layer in range(len(network.layers))]
+        aligned = [
+            nudged_terms(network, layer) if network.relaxation.literal and layer in self.hidden else own
+            for layer, own in enumerate(everything)
+        ]
+        flat = [(term, drive_fraction(network, by)) for own, by in zip(everything, aligned, strict=True) for term in own]
         return {
             "begin": np.cumsum([0, *map(len, everything)]),
             "source": np.array([term.source for term, _ in flat]),
@@ -149,6 +166,11 @@ class CompiledGolden(Golden):
             "deviation_round": SLOPE_FRACTION + formats.drive.fraction - formats.deviation.fraction,
             "deviation_limit": formats.deviation.maximum,
             "weight_limit": formats.weight.maximum,
+            "narrow_round": formats.weight.fraction - formats.multiplied.fraction,
+            "narrow_limit": formats.multiplied.maximum,
+            "narrow": formats.multiplied != formats.weight,
+            "literal": network.relaxation.literal,
+            "refreshed": network.relaxation.error == "refreshed",
             "row_rotation": arithmetic.ROW_ROTATION,
             "keys": arithmetic.mix_keys(network.seed).astype(np.int64),
             "reciprocal": arithmetic.reciprocal_table(),
@@ -157,19 +179,24 @@ class CompiledGolden(Golden):
     def _memory_table(self) -> dict[str, NDArray[Any]]:
         network, formats = self.network, self.network.formats
         neurons = sum(network.widths)
+        clamped = nudged_terms if network.relaxation.literal else clamped_terms
         terms: list[Term] = []
         for layer in range(1, self.output + 1):
             terms += free_terms(network, layer)
-            terms += clamped_terms(network, layer) if layer < self.output else []
+            terms += clamped(network, layer) if layer < self.output else []
         # A change is up to twice as large as a value.
-        largest = max(network.widths[term.source] * formats.weight.maximum * 2 * term.largest for term in terms)
+        largest = max(term.sources * formats.multiplied.maximum * 2 * term.largest for term in terms)
         narrow = np.int32 if largest < 1 << 31 else np.int64
+        weights = np.zeros(sum(rows * columns for rows, columns in network.weight_shapes), dtype=np.int16)
         return {
-            "weights": np.zeros(sum(rows * columns for rows, columns in network.weight_shapes), dtype=np.int16),
+            "weights": weights,
+            "multiplied": weights if formats.multiplied == formats.weight else np.zeros_like(weights),
             "states": np.zeros(neurons, dtype=np.int64),
+            "free": np.zeros(neurons, dtype=np.int64),
             "slopes": np.zeros(neurons, dtype=np.int64),
             "deviations": np.zeros(neurons, dtype=np.int64),
             "drives": np.zeros(neurons, dtype=np.int64),
+            "terms": np.zeros(network.widths[-1], dtype=np.int64),
             "change": np.zeros(neurons, dtype=narrow),
             "events": np.zeros(neurons, dtype=np.int64),
             "counts": np.zeros(len(network.layers), dtype=np.int64),

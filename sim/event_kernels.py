@@ -96,6 +96,12 @@ class Rules(NamedTuple):
     deviation_round: int
     deviation_limit: int
     weight_limit: int
+    narrow_round: int
+    """Bits that the copies of the weights lack."""
+    narrow_limit: int
+    narrow: bool
+    literal: bool
+    refreshed: bool
     row_rotation: int
     keys: IntArray
     """Key of each round of the random mixing function."""
@@ -106,10 +112,16 @@ class Memory(NamedTuple):
     """What changes. Flat over all layers; ``change`` and ``lane`` are 32 bits wide where every sum fits."""
 
     weights: NDArray[np.int16]
+    multiplied: NDArray[np.int16]
+    """The weights as they are multiplied: the same array, or narrower copies."""
     states: IntArray
+    free: IntArray
+    """The free states of the sample."""
     slopes: IntArray
     deviations: IntArray
     drives: IntArray
+    terms: IntArray
+    """Logits, then softmax terms, of the output layer."""
     change: NDArray[Any]
     """Last change of each neuron's value; zero where there is none."""
     events: IntArray
@@ -189,16 +201,16 @@ def _forward(memory: Memory, layers: Layers, first: int, source: int, layer: int
     for k in range(0, fours, 4):
         c0, c1, c2, c3 = events[k], events[k + 1], events[k + 2], events[k + 3]
         v0, v1, v2, v3 = memory.change[below + c0], memory.change[below + c1], memory.change[below + c2], memory.change[below + c3]
-        w0 = memory.weights[first + c0 * rows : first + c0 * rows + rows]
-        w1 = memory.weights[first + c1 * rows : first + c1 * rows + rows]
-        w2 = memory.weights[first + c2 * rows : first + c2 * rows + rows]
-        w3 = memory.weights[first + c3 * rows : first + c3 * rows + rows]
+        w0 = memory.multiplied[first + c0 * rows : first + c0 * rows + rows]
+        w1 = memory.multiplied[first + c1 * rows : first + c1 * rows + rows]
+        w2 = memory.multiplied[first + c2 * rows : first + c2 * rows + rows]
+        w3 = memory.multiplied[first + c3 * rows : first + c3 * rows + rows]
         for r in range(rows):
             lane[r] += w0[r] * v0 + w1[r] * v1 + w2[r] * v2 + w3[r] * v3
     for k in range(fours, len(events)):
         c0 = events[k]
         v0 = memory.change[below + c0]
-        w0 = memory.weights[first + c0 * rows : first + c0 * rows + rows]
+        w0 = memory.multiplied[first + c0 * rows : first + c0 * rows + rows]
         for r in range(rows):
             lane[r] += w0[r] * v0
     for r in range(rows):
@@ -217,7 +229,7 @@ def _transposed(memory: Memory, layers: Layers, first: int, source: int, layer: 
     events = memory.events[above : above + count]
     narrow = memory.lane.dtype.type
     for c in range(columns):
-        weights = memory.weights[first + c * rows : first + c * rows + rows]
+        weights = memory.multiplied[first + c * rows : first + c * rows + rows]
         total = narrow(0)
         # Whole columns run several times as fast per product as picked rows.
         if 8 * count > rows:
@@ -316,6 +328,7 @@ def _free_phase(memory: Memory, layers: Layers, blocks: Blocks, terms: Terms, ru
     for layer in range(1, output):
         _set_events(memory, layers, layer, memory.states)
     _add_terms(memory, layers, blocks, terms, output, True)
+    memory.free[:] = memory.states
     return np.argmax(memory.drives[layers.neuron[output] :])
 
 
@@ -324,10 +337,10 @@ def _output_error(memory: Memory, layers: Layers, rules: Rules, label: int) -> b
     """Leave the output error; returns whether any element is not zero."""
     output = len(layers.width) - 1
     first = layers.neuron[output]
-    logits = memory.drives[first:]
+    logits = memory.terms
     top = -rules.logit_limit
     for index in range(len(logits)):
-        rounded = _round(logits[index], layers.free_round[output])
+        rounded = _round(memory.drives[first + index], layers.free_round[output])
         logits[index] = _clip(rounded, rules.logit_limit)
         memory.counters[SATURATED_LOGIT] += logits[index] != rounded
         top = max(top, logits[index])
@@ -354,6 +367,45 @@ def _output_error(memory: Memory, layers: Layers, rules: Rules, label: int) -> b
         memory.deviations[first + index] = clipped
         wrong |= clipped != 0
     return wrong
+
+
+@_jit
+def _literal_phase(memory: Memory, layers: Layers, blocks: Blocks, free: Terms, nudged: Terms, rules: Rules, label: int) -> None:
+    """Relax the states on under the nudge, and leave their differences from the free ones as deviations."""
+    output = len(layers.width) - 1
+    errors = memory.deviations[layers.neuron[output] :]
+    # The drives of the hidden layers, anew from all the free states: what had not reached them yet is in them then.
+    memory.drives[: layers.neuron[output]] = 0
+    for layer in range(output):
+        _set_events(memory, layers, layer, memory.states)
+    memory.counts[output] = 0
+    for layer in range(1, output):
+        _add_terms(memory, layers, blocks, nudged, layer, True)
+    memory.counts[:] = 0
+    before = np.zeros_like(errors)
+    for sweep in range(rules.clamped_sweeps):
+        memory.counters[CLAMPED_SWEEPS] += 1
+        if sweep > 0 and rules.refreshed:
+            before[:] = errors
+            _add_terms(memory, layers, blocks, free, output, False)
+            _output_error(memory, layers, rules, label)
+        news = sweep == 0 or rules.refreshed
+        if news:
+            errors -= before
+            _set_events(memory, layers, output, memory.deviations)
+            errors += before
+        changed = 0
+        for layer in range(1, output):
+            _add_terms(memory, layers, blocks, nudged, layer, news)
+            if not rules.jacobi:
+                changed += _activate(memory, layers, rules, layer)
+        if rules.jacobi:
+            for layer in range(1, output):
+                changed += _activate(memory, layers, rules, layer)
+        if sweep > 0 and changed == 0 and rules.skip_rest:
+            break
+    for neuron in range(layers.neuron[1], layers.neuron[output]):
+        memory.deviations[neuron] = memory.states[neuron] - memory.free[neuron]
 
 
 @_jit
@@ -413,7 +465,7 @@ def _update(memory: Memory, layers: Layers, blocks: Blocks, rules: Rules, step: 
         shift = blocks.shift[block]
         noise = (np.int64(1) << shift) >> 1
         for column in range(blocks.columns[block]):
-            state = memory.states[source + column]
+            state = memory.free[source + column]
             if state == 0:
                 continue
             start = blocks.first[block] + column * rows
@@ -426,6 +478,8 @@ def _update(memory: Memory, layers: Layers, blocks: Blocks, rules: Rules, step: 
                 learned = _clip(exact, rules.weight_limit)
                 memory.counters[SATURATED_WEIGHT] += learned != exact
                 weights[row] = learned
+                if rules.narrow:
+                    memory.multiplied[start + row] = _clip(_round(learned, rules.narrow_round), rules.narrow_limit)
 
 
 @_jit
@@ -447,7 +501,10 @@ def train(
         predictions[index] = _free_phase(memory, layers, blocks, free, rules, inputs[index])
         wrong[index] = _output_error(memory, layers, rules, labels[index])
         if wrong[index] or not rules.skip_right:
-            _clamped_phase(memory, layers, blocks, clamped, rules)
+            if rules.literal:
+                _literal_phase(memory, layers, blocks, free, clamped, rules, labels[index])
+            else:
+                _clamped_phase(memory, layers, blocks, clamped, rules)
             _update(memory, layers, blocks, rules, step + index)
         memory.counters[ZERO_ERROR] += not wrong[index]
         memory.counters[TRAINED] += 1

@@ -28,7 +28,7 @@ from ..firmware.arithmetic import (
 )
 from ..firmware.counters import GOLDEN
 from ..firmware.errors import FrennError
-from ..firmware.graph import Term, clamped_terms, drive_fraction, free_terms, update_fractions
+from ..firmware.graph import Term, clamped_terms, drive_fraction, free_terms, nudged_terms, update_fractions
 from ..firmware.network import Network
 from ..firmware.protocol import Skip
 
@@ -70,11 +70,13 @@ class Golden:
     Attributes
     ----------
     states : list of (width,) int64
-        Free states after the last sample, ``formats.state``; of layer 0 the inputs, of the output layer nothing.
+        Free states after the last sample, ``formats.state``; of layer 0 the inputs, of the output layer nothing. Where the last
+        sample went through a clamped phase of the literal form, its clamped states.
     slopes : list of (width,) int64
         Slopes at these states, U1.6; of the input and the output nothing.
     deviations : list of (width,) int64
-        Deviations of the last clamped phase that ran, ``formats.deviation``: a sample that ends before it leaves them.
+        Deviations of the last clamped phase that ran, ``formats.deviation``: a sample that ends before it leaves them. In the
+        literal form clamped minus free states.
         Of the output layer the error of the last training sample, ``formats.error``; of the input nothing.
 
     Raises
@@ -211,8 +213,12 @@ class Golden:
             self._output_error(drive, fraction, int(label))
             wrong[index] = self.deviations[self.output].any()
             if wrong[index] or not self.skip & Skip.RIGHT:
-                self._clamped_phase()
-                self._update(step + index, shifts)
+                free = list(self.states)
+                if self.network.relaxation.literal:
+                    self._literal_phase(int(label))
+                else:
+                    self._clamped_phase()
+                self._update(step + index, shifts, free)
             self._count("zero_error", not wrong[index])
             self._count("trained", 1)
         return predictions, wrong
@@ -246,6 +252,22 @@ class Golden:
             if sweep > 0 and changed == 0 and self.skip & Skip.REST:
                 break
 
+    def _literal_phase(self, label: int) -> None:
+        """Relax the states on under the nudge; their differences from the free ones stand where deviations do."""
+        free = list(self.states)
+        for sweep in range(self.network.relaxation.clamped_sweeps):
+            self._count("clamped_sweeps", 1)
+            if sweep > 0 and self.network.relaxation.error == "refreshed":
+                self._output_error(*self._drive(free_terms(self.network, self.output), self.states), label)
+            # The error is what the output layer sends back.
+            self.states[self.output] = self.deviations[self.output]
+            changed = self._sweep(self.hidden, nudged_terms, self.states, self._activate)
+            if sweep > 0 and changed == 0 and self.skip & Skip.REST:
+                break
+        self.states[self.output] = free[self.output]
+        for layer in self.hidden:
+            self.deviations[layer] = self.states[layer] - free[layer]
+
     def _sweep(
         self,
         layers: range,
@@ -262,13 +284,20 @@ class Golden:
     def _drive(self, terms: list[Term], values: list[IntArray]) -> tuple[IntArray, int]:
         """Exact sum of the products of the layers' values with weights, and its fraction bits."""
         fraction = drive_fraction(self.network, terms)
-        largest = self.network.formats.weight.maximum
+        largest = self.network.formats.multiplied.maximum
         products = []
         for term in terms:
-            weights = self._weights[term.block]
+            weights = self._multiplied(term.block)
             product = exact_product(weights.T if term.transposed else weights, values[term.source], largest)
             products.append(product << np.int64(fraction - term.fraction))
         return np.sum(products, axis=0), fraction
+
+    def _multiplied(self, block: int) -> IntArray:
+        """The weights of a block as they are multiplied, ``formats.multiplied``."""
+        wide, narrow = self.network.formats.weight, self.network.formats.multiplied
+        if wide == narrow:
+            return self._weights[block]
+        return saturate(round_half_up(self._weights[block], wide.fraction - narrow.fraction), narrow.magnitude_bits)
 
     def _activate(self, layer: int, drive: IntArray, fraction: int) -> int:
         """Turn a layer's drive into states; number of neurons that changed."""
@@ -302,7 +331,8 @@ class Golden:
         self.deviations[layer] = deviations
         return self._count("changed_deviations", changed)
 
-    def _update(self, step: int, shifts: list[int]) -> None:
+    def _update(self, step: int, shifts: list[int], states: list[IntArray]) -> None:
+        """Learn from the deviations and the free states."""
         column = 0
         for block, ((rows, columns), (source, target), shift) in enumerate(
             zip(self.network.weight_shapes, self.network.ends, shifts, strict=True)
@@ -319,7 +349,7 @@ class Golden:
                 noise = random_bits(words, np.arange(rows), shift)
             bits = self.network.formats.weight.magnitude_bits
             self._weights[block], saturated = update_weights(
-                self._weights[block], self.deviations[target], self.states[source], shift, noise, bits
+                self._weights[block], self.deviations[target], states[source], shift, noise, bits
             )
             self._count("saturated_weight", saturated)
 
@@ -339,11 +369,12 @@ class Golden:
 
     def _check_drives(self) -> None:
         network = self.network
+        clamped = nudged_terms if network.relaxation.literal else clamped_terms
         for layer in range(1, self.output + 1):
-            for terms in (free_terms(network, layer), clamped_terms(network, layer) if layer < self.output else []):
+            for terms in (free_terms(network, layer), clamped(network, layer) if layer < self.output else []):
                 finest = drive_fraction(network, terms)
-                largest = network.formats.weight.maximum
-                total = sum(network.widths[term.source] * largest * term.largest << finest - term.fraction for term in terms)
+                largest = network.formats.multiplied.maximum
+                total = sum(term.sources * largest * term.largest << finest - term.fraction for term in terms)
                 if total >= 1 << 62:
                     raise FrennError(
                         f"the drive of layer {network.layers[layer].name!r} may need {total.bit_length() + 1} bits, more than 63; "
