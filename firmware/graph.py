@@ -91,9 +91,8 @@ def scales(network: Network) -> list[int]:
     count, since a loop could grow without bound. Input and output have 0.
     """
     output = len(network.layers) - 1
-    # An edge of the output has no feedback scale, and none comes back to the input.
-    between = [edge for edge, ends in zip(network.edges, network.ends, strict=True) if 0 not in ends and output not in ends]
-    bounded = all(edge.feedback_exponent <= 0 for edge in between)
+    # A scale says nothing where an edge has no feedback, or comes from the output.
+    bounded = all(scale <= 0 for layer in range(1, output) for source, _, _, scale in _incoming(network, layer) if source < output)
     gamma: dict[int, int] = {}
     for _ in range(output):
         before = dict(gamma)

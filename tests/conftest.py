@@ -2,9 +2,11 @@
 """Options and fixtures that all tests share."""
 
 import secrets
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
+from frenn.firmware.network import Edge
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -43,3 +45,46 @@ def seed(request: pytest.FixtureRequest) -> int:
 @pytest.fixture
 def rng(seed: int) -> np.random.Generator:
     return np.random.default_rng(seed)
+
+
+def draw_edges(rng: np.random.Generator, names: Sequence[str]) -> tuple[Edge, ...]:
+    """Edges of a random graph of the named layers, input first: links that skip layers, every kind of feedback and scale."""
+    output = len(names) - 1
+    low, dense = -int(rng.choice([3, 8, 15])), float(rng.choice([0.0, 0.3, 0.8]))
+    reached: set[int] = {0}
+    taught: set[int] = {output}
+    edges: list[Edge] = []
+
+    def feedback(source: int, target: int) -> None:
+        edges.append(Edge(names[source], names[target], int(rng.integers(low, 3)), "feedback"))
+
+    for source in range(output):
+        for target in range(source + 1, output + 1):
+            if rng.random() >= (0.9 if target == source + 1 else dense):
+                continue
+            tied = str(rng.choice(["symmetric", "none"]))
+            alpha = -int(rng.choice([0, 0, rng.integers(0, 5)]))
+            edges.append(Edge(names[source], names[target], int(rng.integers(low, 3)), "forward", tied, alpha))
+    backward = {(edge.target, edge.source) for edge in edges if edge.feedback == "symmetric"}
+    for source in range(1, output + 1):
+        for target in range(1, min(source, output)):
+            if rng.random() < (0.5 if source == target + 1 else dense):
+                feedback(source, target)
+                backward.add((names[source], names[target]))
+    # What no edge reaches gets a neighbour's.
+    ends = {(edge.source, edge.target) for edge in edges if edge.learns}
+    for layer in range(1, output + 1):
+        if not any((names[source], names[layer]) in ends for source in reached):
+            edges.append(Edge(names[layer - 1], names[layer], feedback="none"))
+        reached.add(layer)
+    for layer in range(output - 1, 0, -1):
+        if not any((names[source], names[layer]) in backward for source in taught):
+            feedback(layer + 1, layer)
+        taught.add(layer)
+    return tuple(edges[index] for index in rng.permutation(len(edges)))
+
+
+@pytest.fixture(name="draw_edges")
+def draw_edges_fixture() -> Callable[[np.random.Generator, Sequence[str]], tuple[Edge, ...]]:
+    """`draw_edges`, which no test can import."""
+    return draw_edges
