@@ -145,12 +145,12 @@ class LaneArray(wiring.Component):
 
     @staticmethod
     def model_forward(weights: IntArray, values: IntArray) -> IntArray:
-        """(rows,) sums of a (rows, columns) block and (columns,) source values."""
+        """(rows,) sums of a (rows, columns) block, as `Lane.model_multiplied` gives it, and (columns,) source values."""
         return np.asarray(weights @ values)
 
     @staticmethod
     def model_transposed(weights: IntArray, changes: IntArray) -> IntArray:
-        """(columns,) sums of a (rows, columns) block and (rows,) row changes."""
+        """(columns,) sums of a (rows, columns) block, likewise, and (rows,) row changes."""
         return np.asarray(weights.T @ changes)
 
     def elaborate(self, platform: object) -> Module:

@@ -9,6 +9,7 @@ import cocotb
 import numpy as np
 
 from ...firmware.arithmetic import RANDOM_BITS, ROW_ROTATION, IntArray, mix, random_bits, update_weights
+from ...rtl_gen.lane import Lane
 from ...rtl_gen.lane_array import LaneArray
 from .cycles import Cycles, engine_parameters, spread
 
@@ -84,6 +85,10 @@ class _Array:
             "turn": random.randrange(RANDOM_BITS),
         }
 
+    def multiplied(self, addresses: list[int]) -> IntArray:
+        """(addresses, lanes): the weights as they are multiplied."""
+        return Lane(self.parameters).model_multiplied(self.weights[addresses])
+
     def weight(self) -> int:
         return spread(self.parameters.weight.magnitude_bits)
 
@@ -126,7 +131,7 @@ async def forward(dut: Any) -> None:
             while random.random() < gaps or (last and array.bench.now < free):
                 await array.step()
             if last:
-                sums = array.component.model_forward(array.weights[addresses].T, np.array(values)).tolist()
+                sums = array.component.model_forward(array.multiplied(addresses).T, np.array(values)).tolist()
                 first = array.bench.now + LaneArray.forward_latency
                 for row in range(rows):
                     array.sums[first + row] = sums[row], int(restart and row == 0), overwrite
@@ -159,7 +164,7 @@ async def transposed(dut: Any) -> None:
             while random.random() < 0.2:
                 await array.step()
             fields = array.garbage()
-            total = array.component.model_transposed(array.weights[[fields["address"]]].T, held[fields["row"]])
+            total = array.component.model_transposed(array.multiplied([fields["address"]]).T, held[fields["row"]])
             array.sums[array.bench.now + latency] = int(total[0]), fields["restart"], fields["overwrite"]
             await array.step(fields)
         await array.settle()

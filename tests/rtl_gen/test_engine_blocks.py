@@ -17,14 +17,14 @@ from frenn.rtl_gen.performance import PerformanceCounters
 from frenn.rtl_gen.sequencer import Sequencer
 from frenn.sim.benches.runner import SIMULATORS, Simulator, run
 
-pytestmark = pytest.mark.parametrize("simulator", SIMULATORS)
 
-
-def _parameters(weight: str, pre_activation: str, drive: str, **sizes: int) -> EngineParameters:
-    return EngineParameters(weight=Format.parse(weight), pre_activation=Format.parse(pre_activation), drive=Format.parse(drive), **sizes)
+def _parameters(weight: str, mac_weight: str, pre_activation: str, drive: str, **sizes: int) -> EngineParameters:
+    formats = {"weight": weight, "mac_weight": mac_weight, "pre_activation": pre_activation, "drive": drive}
+    return EngineParameters(**{name: Format.parse(text) for name, text in formats.items()}, **sizes)
 
 
 SMALL = _parameters(
+    "S0.7",
     "S0.7",
     "S2.6",
     "S3.6",
@@ -41,6 +41,7 @@ SMALL = _parameters(
 )
 ODD = _parameters(
     "S1.4",
+    "S0.3",
     "S2.5",
     "S2.11",
     lanes=12,
@@ -56,6 +57,7 @@ ODD = _parameters(
 )
 WIDE = _parameters(
     "S0.15",
+    "S0.7",
     "S2.24",
     "S6.24",
     lanes=16,
@@ -64,13 +66,18 @@ WIDE = _parameters(
     drive_bits=62,
     update_shift=32,
     broadcast_bits=40,
-    weight_depth=64,
+    weight_depth=18,
     neuron_depth=128,
     row_depth=6,
     program_depth=16,
 )
 
-engines = pytest.mark.parametrize("parameters", [SMALL, ODD, WIDE], ids=["small", "odd", "wide"])
+
+def _engines(**parameters: EngineParameters) -> pytest.MarkDecorator:
+    """Each of the engines on Icarus, and the last one on Verilator too, which takes longer to build than to run."""
+    cases = [pytest.param("icarus", value, id=f"{name}-icarus") for name, value in parameters.items()]
+    name, value = list(parameters.items())[-1]
+    return pytest.mark.parametrize(("simulator", "parameters"), [*cases, pytest.param("verilator", value, id=f"{name}-verilator")])
 
 
 def _run(component: wiring.Component, bench: str, simulator: Simulator, seed: int, build_dir: Path, **environment: str) -> None:
@@ -89,37 +96,38 @@ def _of(parameters: EngineParameters) -> dict[str, str]:
     return {"PARAMETERS": json.dumps(parameters.to_dict())}
 
 
-@engines
+@_engines(small=SMALL, odd=ODD, wide=WIDE)
 def test_lane(simulator: Simulator, seed: int, tmp_path: Path, parameters: EngineParameters) -> None:
     _run(Lane(parameters), "lane", simulator, seed, tmp_path, **_of(parameters))
 
 
-@engines
+@_engines(small=SMALL, wide=WIDE, odd=ODD)
 def test_lane_array(simulator: Simulator, seed: int, tmp_path: Path, parameters: EngineParameters) -> None:
     _run(LaneArray(parameters), "lane_array", simulator, seed, tmp_path, **_of(parameters))
 
 
-@pytest.mark.parametrize(("value_bits", "depth", "nodes"), [(11, 64, 16), (5, 41, 3)])
+@pytest.mark.parametrize("simulator", SIMULATORS)
+@pytest.mark.parametrize(("value_bits", "depth", "nodes"), [(5, 41, 3)])
 def test_event_list(simulator: Simulator, seed: int, tmp_path: Path, value_bits: int, depth: int, nodes: int) -> None:
     sizes = {"VALUE_BITS": str(value_bits), "DEPTH": str(depth), "NODES": str(nodes)}
     _run(EventList(value_bits, depth, nodes), "event_list", simulator, seed, tmp_path, **sizes)
 
 
-@pytest.mark.parametrize("parameters", [SMALL, ODD], ids=["small", "odd"])
+@_engines(small=SMALL, odd=ODD)
 def test_sequencer(simulator: Simulator, seed: int, tmp_path: Path, parameters: EngineParameters) -> None:
     _run(Sequencer(parameters), "sequencer", simulator, seed, tmp_path, **_of(parameters))
 
 
-@pytest.mark.parametrize("step_bits", [12, 47])
+@pytest.mark.parametrize(("simulator", "step_bits"), [("icarus", 47), ("verilator", 12)])
 def test_performance(simulator: Simulator, seed: int, tmp_path: Path, step_bits: int) -> None:
     _run(PerformanceCounters(step_bits), "performance", simulator, seed, tmp_path, STEP_BITS=str(step_bits))
 
 
-@pytest.mark.parametrize("parameters", [SMALL, ODD], ids=["small", "odd"])
+@_engines(small=SMALL, odd=ODD)
 def test_issuer(simulator: Simulator, seed: int, tmp_path: Path, parameters: EngineParameters) -> None:
     _run(Issuer(parameters), "issuer", simulator, seed, tmp_path, **_of(parameters))
 
 
-@engines
+@_engines(small=SMALL, odd=ODD, wide=WIDE)
 def test_neurons(simulator: Simulator, seed: int, tmp_path: Path, parameters: EngineParameters) -> None:
     _run(NeuronUnit(parameters), "neurons", simulator, seed, tmp_path, **_of(parameters))
