@@ -9,8 +9,8 @@ import numpy as np
 
 from .arithmetic import ACTIVATIONS, LOGIT_FRACTION, RECIPROCAL_FRACTION, SLOPE_FRACTION, TERM_FRACTION, IntArray
 from .errors import FitError
-from .graph import Term, clamped_terms, drive_fraction, free_terms, nudged_terms, update_fractions
 from .formats import Format
+from .graph import Term, clamped_terms, drive_fraction, free_terms, nudged_terms, update_fractions
 from .isa import FIELDS, Instruction, Op
 from .network import Formats, Network
 from .parameters import RANGES, EngineParameters
@@ -266,7 +266,7 @@ class _Compiler:
         return tuple(blocks)
 
     def accumulate(self, layer: int, fraction: int, wanted: list[Term], first: bool, full: bool = False) -> list[Instruction]:
-        """The instructions that add terms to a drive of so many fraction bits; ``first``: to nothing, and none is wanted if all are zero."""
+        """The instructions that add terms to a drive of so many fraction bits; ``first``: to nothing, so that no term makes it zero."""
         if first and not wanted:
             # A broadcast of no source sets the drive to zero.
             return [Instruction(op=Op.FORWARD, first=1, full=1, rows=self.layers[layer].width, target=self.layers[layer].neuron)]

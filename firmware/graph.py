@@ -140,7 +140,6 @@ def update_fractions(network: Network) -> dict[int, int]:
 
 def _incoming(network: Network, layer: int) -> list[tuple[int, int, bool, int]]:
     """(source, block, transposed, binary logarithm of the scale) of all that enters a layer: forward, then feedback."""
-    output = len(network.layers) - 1
     forward, feedback = [], []
     for block, (edge, (source, target)) in enumerate(zip(network.edges, network.ends, strict=True)):
         if edge.learns and target == layer:
@@ -149,4 +148,4 @@ def _incoming(network: Network, layer: int) -> list[tuple[int, int, bool, int]]:
             feedback.append((target, block, True, edge.feedback_exponent))
         elif not edge.learns and target == layer:
             feedback.append((source, block, False, edge.feedback_exponent))
-    return forward + (feedback if layer < output else [])
+    return forward + feedback

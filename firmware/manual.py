@@ -16,8 +16,11 @@ from .arithmetic import ACTIVATIONS
 from .errors import FrennError
 from .files import write_atomic
 from .network import (
+    CLAMPED_FORMS,
+    ERRORS,
     FEEDBACK_EXPONENTS,
     MAX_LAYER_WIDTH,
+    NUDGE_EXPONENTS,
     RATE_EXPONENTS,
     ROUNDINGS,
     SCHEDULES,
@@ -153,6 +156,24 @@ def network_file() -> str:
                 ),
                 ("`free_sweeps`", "1 to 4095", f"`{relaxation['free_sweeps']}`", "sweeps of the free phase at the most"),
                 ("`clamped_sweeps`", "1 to 4095", f"`{relaxation['clamped_sweeps']}`", "sweeps of the clamped phase at the most"),
+                (
+                    "`clamped`",
+                    _choices(CLAMPED_FORMS),
+                    f"`{relaxation['clamped']}`",
+                    "what the clamped phase relaxes: deviations at their own scales, or states under a finite nudge (needs wide ones)",
+                ),
+                (
+                    "`nudge`",
+                    f"power of two from 2^{NUDGE_EXPONENTS[0]} to 2^{NUDGE_EXPONENTS[1]}",
+                    f"`2^{relaxation['nudge_exponent']}`",
+                    "nudge of the literal form",
+                ),
+                (
+                    "`error`",
+                    _choices(ERRORS),
+                    f"`{relaxation['error']}`",
+                    "the output error stays that of the free state, or (literal form) is computed anew before each sweep but the first",
+                ),
             ],
         ),
         "A phase ends earlier, from its second sweep on, after a sweep in which no integer changed.",
@@ -181,6 +202,14 @@ def network_file() -> str:
                     ("error", "`S0.n`, at most 15 bits", "output errors"),
                     ("pre_activation", "`S2.n`, n from 2 to 24", "what the activation is applied to"),
                     ("drive", "`Sm.n`, at most 31 bits", "what the slope is multiplied with in the clamped phase"),
+                )
+            ]
+            + [
+                (
+                    "`mac_weight`",
+                    "`Sm.n`, no more bits than `weight` on either side",
+                    "that of `weight`",
+                    "the copy of a weight that is multiplied, rounded from it",
                 )
             ],
         ),

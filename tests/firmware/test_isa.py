@@ -37,8 +37,8 @@ def test_largest_value_stands_alone(name: str, bits: int) -> None:
 
 
 def test_unknown_operation() -> None:
-    with pytest.raises(FrennError, match="unknown operation, 13"):
-        Instruction.decode([13, 0, 0, 0, 0])
+    with pytest.raises(FrennError, match="unknown operation, 15"):
+        Instruction.decode([15, 0, 0, 0, 0])
 
 
 def test_program_and_text() -> None:

@@ -31,7 +31,7 @@ def test_pages_are_written(tmp_path: Path) -> None:
         ("Top level", {"name", "seed", "layers", "edges", "activation", "feedback_scale"}),
         ("An entry of `layers`", {"name", "width", "activation"}),
         ("An entry of `edges`", {"source", "target", "feedback_scale"}),
-        ("`[relaxation]`", {item.name for item in dataclasses.fields(Relaxation)}),
+        ("`[relaxation]`", {item.name for item in dataclasses.fields(Relaxation)} - {"nudge_exponent"} | {"nudge"}),
         ("`[learning]`", {"rate", "halve_every", "epochs", "rounding"}),
         ("`[formats]`", {item.name for item in dataclasses.fields(Formats)}),
     ],
