@@ -62,7 +62,7 @@ class NeuronUnit(wiring.Component):
         The next input of a sample.
     list_full, list_address, list_node : In
         Which list (the changes of the last instruction for the layer, none after PREDICT; full: the states), which entry,
-        which layer.
+        which layer. SNAPSHOT leaves the lists; DIFFERENCE leaves the changes undefined, in list, rows and flags.
     entry_index, entry_value : Out
         The entry, one cycle later.
     count : Out
@@ -72,16 +72,16 @@ class NeuronUnit(wiring.Component):
     clear_changed, changed : In, Out
         Whether any state or deviation has changed since cleared.
     wrong : Out
-        Whether the last output error had an element that is not zero; false after PREDICT.
+        Whether the output error of the sample (ERROR with ``first``) had an element that is not zero; false after PREDICT.
     prediction : Out
-        Of the last ERROR or PREDICT.
+        Of the last ERROR with ``first`` or PREDICT.
     read_address, read_state, read_slope, read_deviation : In, Out
         Contents of the memories for the host, 1 cycle later, while idle.
     event_... : Out
         Pulses for the performance counters.
 
-    Throughput one neuron a cycle; ACTIVATE and DEVIATE take ``rows + DRAIN`` cycles, ERROR and PREDICT add `DRAIN`
-    and one cycle to those of `OutputError`. Sums one a cycle. `model_sums`, `model_activate`, `model_deviate` and
+    Throughput one neuron a cycle. ERROR and PREDICT take `DRAIN` cycles and one more than `OutputError`, the others
+    ``rows + DRAIN``. Sums one a cycle. `model_sums`, `model_activate`, `model_deviate` and
     `OutputError.model` say what comes out.
     """
 

@@ -110,7 +110,7 @@ class _Unit:
         parameters = self.parameters
         lanes = parameters.lanes
         inputs = random.randint(1, lanes)
-        layers = []
+        layers: list[_Layer] = []
         neuron, row = inputs, 0
         for node in sorted(random.sample(range(1, parameters.program_depth), 3)):
             left = 2 - len(layers)
