@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 from frenn.firmware.errors import FrennError
 from frenn.firmware.files import write_atomic
-from frenn.firmware.network import Network, load_network
+from frenn.firmware.network import CLAMPED_FORMS, SCHEDULES, Network, load_network
 from frenn.host import datasets
 from frenn.sim.backprop import Backpropagation
 from frenn.sim.optimizers import SGD, Adam, Optimizer
-from frenn.sim.reference import ERRORS, FORMS, SCHEDULES, EquilibriumPropagation, FloatNetwork, Rule, accuracy, learn
+from frenn.sim.reference import REFERENCE_ERRORS, EquilibriumPropagation, FloatNetwork, Rule, accuracy, learn
 
 
 def main() -> int:
@@ -39,8 +39,10 @@ def main() -> int:
     parser.add_argument("--beta", type=float, help="feedback scale of every edge, any number (default: the network's)")
     parser.add_argument("--alpha", type=float, help="forward scale of every edge (default: the network's)")
     parser.add_argument("--nudge", type=float, default=0.1, help="beta_f (default: %(default)s)")
-    parser.add_argument("--form", choices=FORMS, default="literal")
-    parser.add_argument("--error", choices=ERRORS, default="held", help="output error of the clamped phase (default: %(default)s)")
+    parser.add_argument("--form", choices=CLAMPED_FORMS, default="literal")
+    parser.add_argument(
+        "--error", choices=REFERENCE_ERRORS, default="held", help="output error of the clamped phase (default: %(default)s)"
+    )
     parser.add_argument("--schedule", choices=SCHEDULES, default="jacobi")
     parser.add_argument("--free-steps", type=int, help="T (default: 10 per hidden layer)")
     parser.add_argument("--clamped-steps", type=int, help="K (default: 5 per hidden layer)")
@@ -99,7 +101,8 @@ def describe(network: Network) -> dict[str, Any]:
     """What of a network decides a run, but for its seed."""
     layers = [f"{layer.name} {layer.width} {layer.activation}" for layer in network.layers]
     edges = [
-        f"{edge.source}->{edge.target} {edge.role} alpha 2^{edge.forward_exponent} beta 2^{edge.feedback_exponent} {edge.feedback}"
+        f"{edge.source}->{edge.target} {edge.role} {edge.feedback} "
+        f"alpha 2^{edge.forward_exponent} beta 2^{edge.feedback_exponent} rate 2^{edge.rate_exponent}"
         for edge in network.edges
     ]
     return {"layers": layers, "edges": edges}
@@ -125,7 +128,7 @@ def run(arguments: argparse.Namespace, network: Network) -> dict[str, Any]:
     data = datasets.load(arguments.data, arguments.data_dir, network.seed)
     data.check(network)
     data = data.first(arguments.samples)
-    rule, optimizer = make_rule(arguments, network), make_optimizer(arguments)
+    rule, optimizer = make_rule(arguments, network), make_optimizer(arguments, network)
     inputs, test_inputs = (part.astype(rule.graph.dtype) / 255 for part in (data.train_inputs, data.test_inputs))
     weights = rule.graph.initial_weights()
     accuracies: list[float] = []
@@ -165,8 +168,11 @@ def make_rule(arguments: argparse.Namespace, network: Network) -> Rule:
     )
 
 
-def make_optimizer(arguments: argparse.Namespace) -> Optimizer:
-    return Adam(arguments.rate) if arguments.optimizer == "adam" else SGD(arguments.rate, arguments.momentum)
+def make_optimizer(arguments: argparse.Namespace, network: Network) -> Optimizer:
+    factors = [2.0**edge.rate_exponent for edge in network.edges if edge.learns]
+    if arguments.optimizer == "adam":
+        return Adam(arguments.rate, factors=factors)
+    return SGD(arguments.rate, arguments.momentum, factors=factors)
 
 
 if __name__ == "__main__":

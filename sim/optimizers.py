@@ -23,6 +23,8 @@ class Optimizer(ABC):
     ----------
     rate : float
         Learning rate; it may be set to another value between two steps.
+    factors : sequence of float, optional
+        Each array's learning rate over ``rate``.
 
     Raises
     ------
@@ -30,9 +32,12 @@ class Optimizer(ABC):
         If a parameter is out of range.
     """
 
-    def __init__(self, rate: float) -> None:
-        _require("rate", rate, 0 < rate < float("inf"), "a positive number")
+    def __init__(self, rate: float, *, factors: Sequence[float] | None = None) -> None:
+        for name, values in (("rate", [rate]), ("factors", factors or [])):
+            for value in values:
+                _require(name, value, 0 < value < float("inf"), "a positive number")
         self.rate = rate
+        self.factors = factors
         self.steps = 0
         self._memory: dict[str, list[FloatArray]] = {}
 
@@ -42,7 +47,7 @@ class Optimizer(ABC):
         """Names of what is remembered of every weight."""
 
     @abstractmethod
-    def _move(self, weights: FloatArray, gradient: FloatArray, memory: dict[str, FloatArray]) -> None:
+    def _move(self, weights: FloatArray, gradient: FloatArray, memory: dict[str, FloatArray], rate: float) -> None:
         """Step one array, and its memory, in place."""
 
     def step(self, weights: Sequence[FloatArray], gradients: Sequence[FloatArray]) -> None:
@@ -56,8 +61,9 @@ class Optimizer(ABC):
         if not self._memory:
             self._memory = {name: [np.zeros_like(block) for block in weights] for name in self.names}
         self.steps += 1
-        for index, (block, gradient) in enumerate(zip(weights, gradients, strict=True)):
-            self._move(block, gradient, {name: self._memory[name][index] for name in self.names})
+        factors = [1.0] * len(weights) if self.factors is None else self.factors
+        for index, (block, gradient, factor) in enumerate(zip(weights, gradients, factors, strict=True)):
+            self._move(block, gradient, {name: self._memory[name][index] for name in self.names}, self.rate * factor)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Copies of everything remembered: ``steps``, and ``"name.index"`` of each weight array."""
@@ -87,13 +93,14 @@ class SGD(Optimizer):
 
     Parameters
     ----------
-    rate : float
+    rate, factors
+        See `Optimizer`.
     momentum : float
         0 (plain) to below 1.
     """
 
-    def __init__(self, rate: float, momentum: float = 0.0) -> None:
-        super().__init__(rate)
+    def __init__(self, rate: float, momentum: float = 0.0, *, factors: Sequence[float] | None = None) -> None:
+        super().__init__(rate, factors=factors)
         _require("momentum", momentum, 0 <= momentum < 1, "a number from 0 to below 1")
         self.momentum = momentum
 
@@ -102,13 +109,13 @@ class SGD(Optimizer):
         """``velocity`` where there is momentum."""
         return ("velocity",) if self.momentum else ()
 
-    def _move(self, weights: FloatArray, gradient: FloatArray, memory: dict[str, FloatArray]) -> None:
+    def _move(self, weights: FloatArray, gradient: FloatArray, memory: dict[str, FloatArray], rate: float) -> None:
         if self.momentum:
             velocity = memory["velocity"]
             velocity *= self.momentum
             velocity += gradient
             gradient = velocity
-        weights -= self.rate * gradient
+        weights -= rate * gradient
 
 
 class Adam(Optimizer):
@@ -116,7 +123,8 @@ class Adam(Optimizer):
 
     Parameters
     ----------
-    rate : float
+    rate, factors
+        See `Optimizer`.
     first, second : float
         Decay of the mean and of the mean square of the gradients, 0 to below 1.
     epsilon : float
@@ -124,8 +132,16 @@ class Adam(Optimizer):
         meets in deep networks.
     """
 
-    def __init__(self, rate: float = 1e-3, first: float = 0.9, second: float = 0.999, epsilon: float = 1e-8) -> None:
-        super().__init__(rate)
+    def __init__(
+        self,
+        rate: float = 1e-3,
+        first: float = 0.9,
+        second: float = 0.999,
+        epsilon: float = 1e-8,
+        *,
+        factors: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__(rate, factors=factors)
         _require("first", first, 0 <= first < 1, "a number from 0 to below 1")
         _require("second", second, 0 <= second < 1, "a number from 0 to below 1")
         _require("epsilon", epsilon, epsilon > 0, "a positive number")
@@ -136,7 +152,7 @@ class Adam(Optimizer):
         """``mean`` and ``square``."""
         return ("mean", "square")
 
-    def _move(self, weights: FloatArray, gradient: FloatArray, memory: dict[str, FloatArray]) -> None:
+    def _move(self, weights: FloatArray, gradient: FloatArray, memory: dict[str, FloatArray], rate: float) -> None:
         mean, square = memory["mean"], memory["square"]
         mean *= self.first
         mean += (1 - self.first) * gradient
@@ -144,7 +160,7 @@ class Adam(Optimizer):
         square += (1 - self.second) * gradient * gradient
         size = np.sqrt(square / (1 - self.second**self.steps))
         size += self.epsilon
-        weights -= self.rate / (1 - self.first**self.steps) * (mean / size)
+        weights -= rate / (1 - self.first**self.steps) * (mean / size)
 
 
 def _require(name: str, value: float, legal: bool, what: str) -> None:

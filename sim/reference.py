@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from ..firmware.arithmetic import BASE_FRACTION, SEGMENTS, SLOPE_FRACTION, IntArray, activation_table
 from ..firmware.errors import FrennError
 from ..firmware.graph import clamped_terms, free_terms
-from ..firmware.network import SCHEDULES, Network
+from ..firmware.network import CLAMPED_FORMS, ERRORS, SCHEDULES, Network
 from .optimizers import FloatArray, Optimizer
 
-FORMS: Final = ("literal", "deviation")
-ERRORS: Final = ("held", "refreshed", "growing")
+REFERENCE_ERRORS: Final = (*ERRORS, "growing")
+"""What the output error of the clamped phase can be."""
 
 Scale = float | Sequence[float] | None
 
@@ -104,7 +104,7 @@ class FloatNetwork:
 
     def _units(self) -> list[float]:
         # As firmware.graph.scales, in real numbers: a scale above 1 could grow around a loop, so feedback alone counts then.
-        bounded = max(*self.alpha, *self.beta) <= 1
+        bounded = all(product.scale <= 1 for layer in self.hidden for product in self.drives[layer] if product.source != 0)
         units: dict[int, float] = {}
         for _ in self.hidden:
             for layer in reversed(self.hidden):
@@ -228,16 +228,16 @@ class EquilibriumPropagation:
     ----------
     graph : FloatNetwork
     schedule : {"jacobi", "sequential"}, optional
-        All layers at once from the states of the step before, as in the paper; or layer after layer, forward in the free phase and
-        backward in the clamped one. Without it, what the network says, and so for the steps.
+        All layers at once from the states of the step before, as in the paper; or layer after layer, forward, but backward where
+        deviations relax. This and what follows is what the network says unless it is given.
     free_steps, clamped_steps : int, optional
         Steps, or sweeps, of each phase at the most.
-    nudge : float
+    nudge : float, optional
         beta_f, strength of the error in the clamped phase of the literal form; the deviation form is its limit at 0.
-    form : {"literal", "deviation"}
+    form : {"literal", "deviation"}, optional
         Two relaxations and the difference of their states, or one relaxation of the deviation ``D = (clamped - free) / (nudge
         gamma)`` with the slopes of the free state, gamma being `FloatNetwork.units`.
-    error : {"held", "refreshed", "growing"}
+    error : {"held", "refreshed", "growing"}, optional
         The output error in the clamped phase: that of the free state, or that of the state before each step, or that of the free
         state added to the drive once more at each step. The deviation form holds it.
 
@@ -254,22 +254,24 @@ class EquilibriumPropagation:
         schedule: str | None = None,
         free_steps: int | None = None,
         clamped_steps: int | None = None,
-        nudge: float = 0.1,
-        form: str = "literal",
-        error: str = "held",
+        nudge: float | None = None,
+        form: str | None = None,
+        error: str | None = None,
     ) -> None:
         relaxation = graph.network.relaxation
         self.graph = graph
         self.schedule = relaxation.schedule if schedule is None else schedule
         self.free_steps = relaxation.free_sweeps if free_steps is None else free_steps
         self.clamped_steps = relaxation.clamped_sweeps if clamped_steps is None else clamped_steps
-        self.nudge, self.form, self.error = nudge, form, error
-        for name, choices in (("schedule", SCHEDULES), ("form", FORMS), ("error", ERRORS)):
+        self.nudge = 2.0**relaxation.nudge_exponent if nudge is None else nudge
+        self.form = relaxation.clamped if form is None else form
+        self.error = relaxation.error if error is None else error
+        for name, choices in (("schedule", SCHEDULES), ("form", CLAMPED_FORMS), ("error", REFERENCE_ERRORS)):
             _require(name, getattr(self, name), getattr(self, name) in choices, f"one of {', '.join(choices)}")
         for name in ("free_steps", "clamped_steps"):
             _require(name, getattr(self, name), getattr(self, name) >= 1, "a positive integer")
-        _require("nudge", nudge, 0 < nudge < float("inf"), "a positive number")
-        _require("error", error, form == "literal" or error == "held", "held in the deviation form")
+        _require("nudge", self.nudge, 0 < self.nudge < float("inf"), "a positive number")
+        _require("error", self.error, self.form == "literal" or self.error == "held", "held in the deviation form")
 
     def gradients(self, weights: Sequence[FloatArray], inputs: FloatArray, labels: IntArray) -> list[FloatArray]:
         """Gradient of each learned block.
@@ -363,7 +365,7 @@ class EquilibriumPropagation:
             pairs = zip(settled.constant, nudges, strict=True)
             constant = [base if nudge is None else _add(base, nudge * self.nudge) for base, nudge in pairs]
             drive = _Drive(graph.drives, weights, states, constant, 0)
-            self._relax(graph.hidden[::-1], states, steps, lambda layer: graph.activate(layer, drive(layer)))
+            self._relax(graph.hidden, states, steps, lambda layer: graph.activate(layer, drive(layer)))
 
         if self.error == "held":
             relax(self.clamped_steps, error)
