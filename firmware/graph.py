@@ -42,7 +42,7 @@ def free_terms(network: Network, layer: int) -> list[Term]:
     """
     formats, output = network.formats, len(network.layers) - 1
     terms = []
-    for source, block, transposed, scale in _incoming(network, layer):
+    for source, block, transposed, scale in _incoming(network)[layer]:
         if source == output:
             continue
         form = formats.state if source else formats.input
@@ -60,7 +60,7 @@ def clamped_terms(network: Network, layer: int) -> list[Term]:
     formats, output = network.formats, len(network.layers) - 1
     gamma = scales(network)
     terms = []
-    for source, block, transposed, scale in sorted(_incoming(network, layer), key=lambda term: -term[0]):
+    for source, block, transposed, scale in sorted(_incoming(network)[layer], key=lambda term: -term[0]):
         if source == 0:
             continue
         form = formats.error if source == output else formats.deviation
@@ -77,7 +77,7 @@ def nudged_terms(network: Network, layer: int) -> list[Term]:
     fraction = formats.multiplied.fraction + formats.error.fraction - network.relaxation.nudge_exponent
     nudges = [
         Term(source, block, transposed, fraction, network.widths[source], formats.error.maximum)
-        for source, block, transposed, _ in _incoming(network, layer)
+        for source, block, transposed, _ in _incoming(network)[layer]
         if source == output
     ]
     return free_terms(network, layer) + nudges
@@ -90,14 +90,14 @@ def scales(network: Network) -> list[int]:
     largest term of each deviation has factor 1. Where a feedback scale is above 1 paths along feedback alone
     count, since a loop could grow without bound. Input and output have 0.
     """
-    output = len(network.layers) - 1
+    output, incoming = len(network.layers) - 1, _incoming(network)
     # A scale says nothing where an edge has no feedback, or comes from the output.
-    bounded = all(scale <= 0 for layer in range(1, output) for source, _, _, scale in _incoming(network, layer) if source < output)
+    bounded = all(scale <= 0 for terms in incoming[:output] for source, _, _, scale in terms if source < output)
     gamma: dict[int, int] = {}
     for _ in range(output):
         before = dict(gamma)
         for layer in range(output - 1, 0, -1):
-            for source, _, _, scale in _incoming(network, layer):
+            for source, _, _, scale in incoming[layer]:
                 if source == output:
                     value = 0
                 elif source in gamma and (source > layer or bounded):
@@ -117,35 +117,44 @@ def drive_fraction(network: Network, terms: list[Term]) -> int:
 
 
 def update_fractions(network: Network) -> dict[int, int]:
-    """Bits by which each learned block's product of deviation and state is finer than its weight, at learning rate 1.
+    """Bits by which the product of deviation and state is finer than the weight, at learning rate 1, of each block that learns on the chip.
 
     In the literal form the difference of two states stands for gamma times the deviation.
     """
-    formats, output = network.formats, len(network.layers) - 1
-    gamma = scales(network)
+    formats = network.formats
+    if network.learning.on_host:
+        return {}
+    deviations = deviation_fractions(network)
     fractions = {}
     for block, (edge, (source, target)) in enumerate(zip(network.edges, network.ends, strict=True)):
         if not edge.learns:
             continue
-        if target == output:
-            deviation = formats.error.fraction
-        elif network.relaxation.literal:
-            deviation = formats.state.fraction + gamma[target] + network.relaxation.nudge_exponent
-        else:
-            deviation = formats.deviation.fraction
+        deviation = deviations[target]
         state = (formats.state if source else formats.input).fraction
         fractions[block] = deviation + state - formats.weight.fraction - edge.rate_exponent
     return fractions
 
 
-def _incoming(network: Network, layer: int) -> list[tuple[int, int, bool, int]]:
-    """(source, block, transposed, binary logarithm of the scale) of all that enters a layer: forward, then feedback."""
-    forward, feedback = [], []
+def deviation_fractions(network: Network) -> list[int]:
+    """Fraction bits of what each layer learns from, in units of its gamma; of the output layer the error."""
+    formats = network.formats
+    literal = network.relaxation.literal
+    gamma = scales(network)
+    hidden = [
+        formats.state.fraction + scale + network.relaxation.nudge_exponent if literal else formats.deviation.fraction for scale in gamma
+    ]
+    return [*hidden[:-1], formats.error.fraction]
+
+
+def _incoming(network: Network) -> list[list[tuple[int, int, bool, int]]]:
+    """(source, block, transposed, binary logarithm of the scale) of all that enters each layer: forward, then feedback."""
+    forward: list[list[tuple[int, int, bool, int]]] = [[] for _ in network.layers]
+    feedback: list[list[tuple[int, int, bool, int]]] = [[] for _ in network.layers]
     for block, (edge, (source, target)) in enumerate(zip(network.edges, network.ends, strict=True)):
-        if edge.learns and target == layer:
-            forward.append((source, block, False, edge.forward_exponent))
-        elif edge.learns and source == layer and edge.feedback == "symmetric" and layer > 0:
-            feedback.append((target, block, True, edge.feedback_exponent))
-        elif not edge.learns and target == layer:
-            feedback.append((source, block, False, edge.feedback_exponent))
-    return forward + feedback
+        if not edge.learns:
+            feedback[target].append((source, block, False, edge.feedback_exponent))
+            continue
+        forward[target].append((source, block, False, edge.forward_exponent))
+        if edge.feedback == "symmetric" and source > 0:
+            feedback[source].append((target, block, True, edge.feedback_exponent))
+    return [first + then for first, then in zip(forward, feedback, strict=True)]
