@@ -176,10 +176,11 @@ def _rates(network: Network) -> tuple[int, int]:
 
 def _broadcast_bits(network: Network, update_shift: int) -> int:
     formats, fastest = network.formats, _rates(network)[1]
-    return max(
+    bits = [
         (formats.state if network.ends[block][0] else formats.input).signed_width + update_shift - (fraction - fastest)
         for block, fraction in update_fractions(network).items()
-    )
+    ]
+    return max(bits, default=0)
 
 
 def _needs(network: Network, lanes: int) -> dict[str, int]:
@@ -188,7 +189,7 @@ def _needs(network: Network, lanes: int) -> dict[str, int]:
     weight = formats.multiplied.maximum
     slowest, fastest = _rates(network)
     fractions = update_fractions(network).values()
-    if min(fractions) - fastest < 0:
+    if min(fractions, default=fastest) < fastest:
         raise FitError(
             f"a learning rate of 2^{fastest} moves a weight of {formats.weight} by more than the finest product; "
             "lower learning.rate or use formats with more fraction bits"
@@ -227,7 +228,7 @@ def _needs(network: Network, lanes: int) -> dict[str, int]:
         "vector_bits": vector,
         "accumulator_bits": _signed_bits(max(lane_sums)),
         "drive_bits": _signed_bits(max(drives)),
-        "update_shift": max(fractions) - slowest,
+        "update_shift": max(fractions, default=slowest) - slowest,
         **depths,
         "program_depth": len(compiler.compile().instructions),
     }

@@ -28,6 +28,8 @@ NUDGE_EXPONENTS: Final = (-15, 0)
 """Least and largest binary logarithm of the nudge of the literal form."""
 CLAMPED_FORMS: Final = ("deviation", "literal")
 ERRORS: Final = ("held", "refreshed")
+UPDATES: Final = ("chip", "host")
+OPTIMIZERS: Final = ("sgd", "momentum", "adam")
 ROLES: Final = ("forward", "feedback")
 FEEDBACKS: Final = ("symmetric", "fixed", "none")
 """What a network file may say of an edge's feedback: its own block transposed, a random fixed block, nothing."""
@@ -211,14 +213,35 @@ class Learning:
         Epochs of a run.
     rounding : {"stochastic", "nearest"}
         Rounding of weight updates.
+    update : {"chip", "host"}
+        Who changes the weights: the machine, beside each weight and after each sample; or the host, which keeps float master
+        weights, takes the relaxed states, deviations and output errors of a minibatch, and writes rounded weights back.
+    optimizer : {"sgd", "momentum", "adam"}
+        Of the host: plain gradient descent, with a momentum of 0.9, or Adam.
+    batch : int
+        Samples of a minibatch, 1 on the chip.
     """
 
     rate_exponent: int = -6
     halve_every: int = 2
     epochs: int = 6
     rounding: str = "stochastic"
+    update: str = "chip"
+    optimizer: str = "sgd"
+    batch: int = 1
+
+    @property
+    def on_host(self) -> bool:
+        """Whether the host changes the weights."""
+        return self.update == "host"
 
     def __post_init__(self) -> None:
+        _choice("learning", "update", self.update, UPDATES)
+        _choice("learning", "optimizer", self.optimizer, OPTIMIZERS)
+        _integer("learning", "batch", self.batch, 1, 1_000_000)
+        if not self.on_host:
+            _require(self.optimizer == "sgd", "learning", "optimizer", self.optimizer, 'sgd, unless update = "host"')
+            _require(self.batch == 1, "learning", "batch", self.batch, '1, unless update = "host"')
         _integer("learning", "rate_exponent", self.rate_exponent, *RATE_EXPONENTS)
         _integer("learning", "halve_every", self.halve_every, 0, 1_000_000)
         _integer("learning", "epochs", self.epochs, 1, 1_000_000)
@@ -410,7 +433,7 @@ def parse_network(text: str, default_name: str = "network") -> Network:
     outside = (layers[0].name, layers[-1].name) if layers else ()
     edges = tuple(edge for number, entry in enumerate(entries) for edge in _edges(number, entry, defaults, outside))
     formats = {key: _format(key, value) for key, value in _section(table, "formats", {f.name for f in fields(Formats)}).items()}
-    learning = _section(table, "learning", {"rate", "halve_every", "epochs", "rounding"})
+    learning = _section(table, "learning", {f.name for f in fields(Learning)} - {"rate_exponent"} | {"rate"})
     if "rate" in learning:
         learning["rate_exponent"] = _exponent("learning.rate", learning.pop("rate"), RATE_EXPONENTS)
     relaxation = _section(table, "relaxation", {f.name for f in fields(Relaxation)} - {"nudge_exponent"} | {"nudge"})

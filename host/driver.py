@@ -24,10 +24,12 @@ from ..firmware.protocol import (
     Status,
     Words,
     pack_inputs,
+    pack_weights,
     request,
     unpack_states,
     unpack_weights,
 )
+from ..sim.golden import Relaxed
 
 PACKET_WORDS: Final = 256
 """Words of the longest packet that loads or reads memory, unless a single item is longer."""
@@ -190,6 +192,38 @@ class Driver:
         )
         answers = np.fromiter((self._word(answer) for answer in self._exchange(requests)), dtype=np.int64, count=len(inputs))
         return answers & 0xFFFF, answers >> 16 != 0
+
+    def store(self, weights: list[IntArray]) -> None:
+        """Replace the weights and nothing else.
+
+        Raises
+        ------
+        FitError
+            If a weight does not fit: nothing is written.
+        """
+        lanes = self.program.parameters.lanes
+        image = self.program.pack(weights)
+        chunk = max((PACKET_WORDS - 2) // (lanes // 2), 1)
+        self._run(_write(Space.WEIGHTS, start, pack_weights(image[start : start + chunk])) for start in range(0, len(image), chunk))
+
+    def relax(self, inputs: IntArray, labels: IntArray, step: int, rate: int) -> Relaxed:
+        """Train, and read what each sample relaxed to; see `frenn.sim.golden.Golden.relax`."""
+        network, layers = self.program.network, self.program.layers
+        hidden, widths = layers[1:-1], network.widths
+        count = sum(widths[1:])
+        predictions = np.zeros(len(inputs), dtype=np.int64)
+        states = np.zeros((len(inputs), count - widths[-1]), dtype=np.int64)
+        deviations = np.zeros((len(inputs), count), dtype=np.int64)
+        for index in range(len(inputs)):
+            one = slice(index, index + 1)
+            predictions[one], (wrong,) = self.train(inputs[one], labels[one], step + index, rate)
+            # The hidden layers and the output lie one after another.
+            states[index] = unpack_states(self._read(Space.STATES, hidden[0].neuron, states.shape[1], 1, "states"))[0]
+            if wrong:
+                words = self._read(Space.DEVIATIONS, hidden[0].neuron, count, 1, "deviations")
+                deviations[index] = words.view(np.int32)
+        ends = np.cumsum(widths[1:-1])
+        return Relaxed(predictions, np.split(states, ends[:-1], axis=1), np.split(deviations, ends, axis=1))
 
     def infer(self, inputs: IntArray) -> IntArray:
         """Predict; see `Machine.infer`.

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..firmware.arithmetic import IntArray
+from ..sim.golden import Relaxed
 
 
 class Machine(Protocol):
@@ -41,6 +42,12 @@ class Machine(Protocol):
         wrong : (samples,) bool
             Whether the output error had an element that is not zero.
         """
+
+    def store(self, weights: list[IntArray]) -> None:
+        """Replace the weights and nothing else: program, counters and states stay."""
+
+    def relax(self, inputs: IntArray, labels: IntArray, step: int, rate: int) -> Relaxed:
+        """Train, and give what each sample relaxed to; arguments as for `train`."""
 
     def infer(self, inputs: IntArray) -> IntArray:
         """Predictions, (samples,) int64, of (samples, inputs) int."""

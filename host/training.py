@@ -13,6 +13,7 @@ from ..firmware.counters import GOLDEN, NAMES
 from ..firmware.network import Network
 from .datasets import Bytes, Dataset, quantise
 from .machine import Machine
+from .updates import HostUpdate
 
 CHUNK: Final = 128
 """Samples per call of a machine: what progress and an interruption wait for at the most."""
@@ -115,20 +116,28 @@ def epochs(machine: Machine, network: Network, dataset: Dataset, advance: Advanc
     Epoch
     """
     samples = len(dataset.train_labels)
+    host = HostUpdate(network, machine.weights()) if network.learning.on_host else None
     for number in range(network.learning.epochs):
         rate = network.learning.rate_at(number)
         order = np.random.default_rng((network.seed, number)).permutation(samples)
         started = time.monotonic()
         machine.clear_counters()
         hits = 0
-        for start in range(0, samples, CHUNK):
-            chosen = order[start : start + CHUNK]
+        chunk = CHUNK if host is None else network.learning.batch
+        for start in range(0, samples, chunk):
+            chosen = order[start : start + chunk]
             labels = dataset.train_labels[chosen]
             inputs = quantise(dataset.train_inputs[chosen], network.formats.input)
-            predictions, _ = machine.train(inputs, labels, number * samples + start, rate)
+            step = number * samples + start
+            if host is None:
+                predictions, _ = machine.train(inputs, labels, step, rate)
+            else:
+                predictions = host.learn(machine, inputs, labels, step, rate)
             hits += int(np.count_nonzero(predictions == labels))
             advance(len(chosen))
         training = machine.counters()
+        if host is not None:
+            training["saturated_weight"], host.saturated = host.saturated, 0
         seconds = time.monotonic() - started
         machine.clear_counters()
         test_accuracy = accuracy(machine, network, dataset.test_inputs, dataset.test_labels, advance)

@@ -134,7 +134,7 @@ class CompiledGolden(Golden):
             "first": np.cumsum(rows * columns) - rows * columns,
             "source": source,
             "target": target,
-            "learns": np.array([int(edge.learns) for edge in self.network.edges]),
+            "learns": np.array([int(edge.learns and not self.network.learning.on_host) for edge in self.network.edges]),
             "rows": rows,
             "columns": columns,
             "column": np.cumsum(columns) - columns,

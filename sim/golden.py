@@ -6,7 +6,7 @@ state, deviation or weight.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,23 @@ def exact_product(matrix: IntArray, vector: IntArray, largest: int) -> IntArray:
     if matrix.shape[1] * largest * int(np.abs(vector).max(initial=0)) < 1 << 53:
         return (matrix.astype(np.float64) @ vector.astype(np.float64)).astype(np.int64)
     return matrix @ vector
+
+
+class Relaxed(NamedTuple):
+    """What samples relaxed to.
+
+    Attributes
+    ----------
+    predictions : (samples,) int64
+    states : list of (samples, width) int64
+        Of each hidden layer: the free states, or in the literal form the clamped ones.
+    deviations : list of (samples, width) int64
+        Of each hidden layer, and the output error: zero for a sample without error.
+    """
+
+    predictions: IntArray
+    states: list[IntArray]
+    deviations: list[IntArray]
 
 
 class Golden:
@@ -167,6 +184,35 @@ class Golden:
             raise FrennError(f"step is {step} for {len(inputs)} samples; legal are the numbers 0 to 2^32 - 1")
         return self._train(inputs, labels.astype(np.int64), step, self.update_shifts(rate))
 
+    def store(self, weights: Sequence[IntArray]) -> None:
+        """Take over weights and change nothing else; see `load`."""
+        self.load(weights)
+
+    def relax(self, inputs: IntArray, labels: IntArray, step: int, rate: int) -> Relaxed:
+        """Train, and keep what each sample relaxed to: what a host that updates the weights learns from.
+
+        Parameters
+        ----------
+        inputs, labels, step, rate
+            See `train`; on a chip that updates its own weights they change from sample to sample.
+
+        Returns
+        -------
+        Relaxed
+        """
+        predictions = np.zeros(len(inputs), dtype=np.int64)
+        states = [np.zeros((len(inputs), width), dtype=np.int64) for width in self.network.widths[1:-1]]
+        deviations = [np.zeros((len(inputs), width), dtype=np.int64) for width in self.network.widths[1:]]
+        for index in range(len(inputs)):
+            one = slice(index, index + 1)
+            predictions[one], (wrong,) = self.train(inputs[one], labels[one], step + index, rate)
+            for layer in self.hidden:
+                states[layer - 1][index] = self.states[layer]
+            # What a sample without error leaves is that of an earlier one.
+            for layer in range(1, self.output + 1) if wrong else ():
+                deviations[layer - 1][index] = self.deviations[layer]
+        return Relaxed(predictions, states, deviations)
+
     def infer(self, inputs: IntArray) -> IntArray:
         """Predict without learning.
 
@@ -218,7 +264,8 @@ class Golden:
                     self._literal_phase(int(label))
                 else:
                     self._clamped_phase()
-                self._update(step + index, shifts, free)
+                if not self.network.learning.on_host:
+                    self._update(step + index, shifts, free)
             self._count("zero_error", not wrong[index])
             self._count("trained", 1)
         return predictions, wrong

@@ -32,7 +32,7 @@ def test_pages_are_written(tmp_path: Path) -> None:
         ("An entry of `layers`", {"name", "width", "activation"}),
         ("An entry of `edges`", {"source", "target", "feedback_scale"}),
         ("`[relaxation]`", {item.name for item in dataclasses.fields(Relaxation)} - {"nudge_exponent"} | {"nudge"}),
-        ("`[learning]`", {"rate", "halve_every", "epochs", "rounding"}),
+        ("`[learning]`", {"rate", "halve_every", "epochs", "rounding", "update", "optimizer", "batch"}),
         ("`[formats]`", {item.name for item in dataclasses.fields(Formats)}),
     ],
 )
