@@ -66,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     from importlib.metadata import version
 
     from ..firmware.parameters import PRESETS
+    from . import analyze as analysis
     from . import commands
     from .datasets import NAMES
     from .targets import LINKS, TARGETS
@@ -100,6 +101,18 @@ def _parser() -> argparse.ArgumentParser:
     check = verbs.add_parser("check", help="describe a network and say which engines it fits")
     check.add_argument("network", metavar="NETWORK", help="network file (TOML)")
     check.set_defaults(run_verb=commands.check)
+
+    analyze = verbs.add_parser("analyze", help="how a network settles: spectral radius, Lyapunov exponent, time to rest")
+    analyze.add_argument("subject", metavar="NETWORK|RUN", help="network file (TOML), or run folder: before and after training")
+    analyze.add_argument("--data", choices=NAMES, help="data set (default: the run's; for a network file random inputs)")
+    analyze.add_argument("--data-dir", metavar="DIR", help="folder of the MNIST files (default: the run's)")
+    analyze.add_argument("--samples", type=int, default=16, metavar="N", help="samples that are followed (default 16)")
+    analyze.add_argument("--test-samples", type=int, metavar="N", help="the first N test samples alone tell the error")
+    analyze.add_argument("--betas", default=analysis.BETAS, metavar="LIST", help=f"feedback scales (default {analysis.BETAS})")
+    analyze.add_argument("--steps", type=int, metavar="T", help="steps of exponent and pictures (default 10 per hidden layer)")
+    analyze.add_argument("--cap", type=int, default=1000, metavar="N", help="largest time to rest that is looked for (default 1000)")
+    analyze.add_argument("--out", metavar="DIR", help="folder (default runs/NAME-analysis, numbered)")
+    analyze.set_defaults(run_verb=analysis.analyze)
 
     generate = verbs.add_parser("generate", help="write the Verilog of an engine")
     source = generate.add_mutually_exclusive_group()

@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..firmware.arithmetic import IntArray
-from ..firmware.errors import FrennError
 from ..firmware.graph import free_terms
-from ..firmware.network import FEEDBACK_EXPONENTS, Network, Relaxation
+from ..firmware.network import FEEDBACK_EXPONENTS, Network
 
 THRESHOLD: Final = 1e-6
 """Change of every neuron below which a step in real numbers counts as calm."""
@@ -27,10 +26,6 @@ MAX_SWEEPS: Final = 4093
 """Largest cap of `sweeps_to_rest`: a network file's largest number of sweeps, less two."""
 
 FloatArray = NDArray[np.float64]
-
-
-class DynamicsError(FrennError):
-    """An option out of range, or a network too large to be analysed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -270,7 +265,8 @@ def sweeps_to_rest(network: Network, weights: Sequence[IntArray], inputs: IntArr
     from .compiled import CompiledGolden
 
     # The sweep without a change is counted too, and one more tells rest at the cap from a stop at it.
-    golden = CompiledGolden(replace(network, relaxation=Relaxation(schedule, cap + 2, 1)))
+    relaxation = replace(network.relaxation, schedule=schedule, free_sweeps=cap + 2)
+    golden = CompiledGolden(replace(network, relaxation=relaxation))
     golden.load(weights)
     for sample in inputs:
         golden.clear_counters()
