@@ -416,7 +416,9 @@ def _folder(path: Path) -> Iterator[Any]:
             path.mkdir(parents=True, exist_ok=True)
             if any(path.iterdir()):
                 raise AnalysisError(f"the folder {path} exists and is not empty; choose another --out or remove it")
+            # A folder that cannot be written is refused before any work.
             write("analysis.json", b"")
+            written.pop().unlink()
         except OSError as error:
             raise AnalysisError(f"cannot write the folder {path}: {error.strerror}; choose another --out") from None
         yield write

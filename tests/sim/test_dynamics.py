@@ -154,10 +154,11 @@ def test_exponent_without_recurrence(rng):
 
 @pytest.mark.parametrize(("activation", "slope"), [("hard_tanh", 0.0), ("hard_sigmoid", 0.0), ("tanh", 1 - np.tanh(2) ** 2)])
 def test_slopes(activation, slope):
-    states, slopes = plain([[1.0]], activation).respond(np.array([[2.0], [-2.0], [0.5]]))
+    states, slopes = plain([[1.0]], activation).respond(np.array([[2.0], [-2.0], [0.5], [-0.5]]))
     assert slopes[0, 0] == pytest.approx(slope) and states[0, 0] == (np.tanh(2) if activation == "tanh" else 1)
     assert states[1, 0] == (0 if activation == "hard_sigmoid" else -states[0, 0])
     assert activation == "tanh" or (states[2, 0], slopes[2, 0]) == (0.5, 1.0)
+    assert activation == "tanh" or slopes[3, 0] == (activation == "hard_tanh")
 
 
 def test_time_to_rest_of_a_halving_neuron():
