@@ -17,12 +17,16 @@ from .errors import FrennError
 from .files import write_atomic
 from .network import (
     CLAMPED_FORMS,
+    EDGE_RATE_EXPONENTS,
     ERRORS,
     FEEDBACK_EXPONENTS,
+    FEEDBACKS,
+    FORWARD_EXPONENTS,
     MAX_LAYER_WIDTH,
     NUDGE_EXPONENTS,
     OPTIMIZERS,
     RATE_EXPONENTS,
+    ROLES,
     ROUNDINGS,
     SCHEDULES,
     UPDATES,
@@ -94,6 +98,37 @@ def packets() -> str:
     )
 
 
+TOPOLOGIES: Final = {
+    "A chain whose feedback is fixed and random, blocks of their own": 'layers = [784, 64, 64, 64, 64, 64, 10]\nfeedback = "fixed"',
+    "Residual links 1-4, 4-7 and 7-10, both ways": """\
+layers = [784, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 10]
+feedback_scale = "2^-4"
+
+[links]
+every = 3
+feedback_scale = "2^-12\"""",
+    "An arbitrary graph: random links, one way each, on top of a chain with fixed feedback": """\
+layers = [784, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 10]
+feedback = "fixed"
+
+[links]
+probability = 0.2
+seed = 1""",
+    "A graph of one's own: a link from the input to a deep layer, one from a middle layer to the output, one that comes back alone": """\
+layers = [784, { name = "a", width = 64 }, { name = "b", width = 48 }, { name = "c", width = 32 }, 10]
+edges = [
+    { source = "input", target = "a" },
+    { source = "a", target = "b", forward_scale = 0.5 },
+    { source = "b", target = "c", feedback = "fixed", feedback_scale = "2^-5" },
+    { source = "c", target = "output" },
+    { source = "input", target = "c" },
+    { source = "b", target = "output", feedback = "none" },
+    { source = "c", target = "a", role = "feedback", feedback_scale = "2^-9" },
+]""",
+}
+"""Examples of the manual, by what they show."""
+
+
 def network_file() -> str:
     """The page on network files, from `frenn.firmware.network`."""
     formats = _defaults(Formats)
@@ -101,6 +136,8 @@ def network_file() -> str:
     learning = _defaults(Learning)
     beta = f'power of two from 2^{FEEDBACK_EXPONENTS[0]} to 2^{FEEDBACK_EXPONENTS[1]}, such as `0.0078125` or `"2^-7"`'
     rate = f'power of two from 2^{RATE_EXPONENTS[0]} to 2^{RATE_EXPONENTS[1]}, such as `0.015625` or `"2^-6"`'
+    alpha = f"power of two from 2^{FORWARD_EXPONENTS[0]} to 2^{FORWARD_EXPONENTS[1]}"
+    edge_rate = f"power of two from 2^{EDGE_RATE_EXPONENTS[0]} to 2^{EDGE_RATE_EXPONENTS[1]}"
     activations = _choices(ACTIVATIONS)
     heads = ("key", "legal", "default", "meaning")
     return _page(
@@ -115,9 +152,17 @@ def network_file() -> str:
                 ("`name`", "text", "the file's name", "name of the network"),
                 ("`seed`", "0 to 4294967295", f"`{_defaults(Network)['seed']}`", "every random choice: initial weights, data, rounding"),
                 ("`layers`", "list of at least 3", "required", "input, hidden layers, output: each a width or a table, see below"),
-                ("`edges`", "list of tables", "the chain", "weight blocks, see below"),
+                ("`edges`", "list of tables", "the chain", "weight blocks instead of the chain, see below"),
+                ("`links`", "table", "none", "links on top of the chain, see below; not beside `edges`"),
                 ("`activation`", activations, f"`{_defaults(Layer)['activation']}`", "of every hidden layer that names none"),
                 ("`feedback_scale`", beta, f"`2^{_defaults(Edge)['feedback_exponent']}`", "beta of every edge that names none"),
+                (
+                    "`forward_scale`",
+                    alpha,
+                    f"`2^{_defaults(Edge)['forward_exponent']}`",
+                    "alpha of every edge between hidden layers that names none",
+                ),
+                ("`feedback`", _choices(FEEDBACKS), f"`{FEEDBACKS[0]}`", "feedback of every forward edge that names none, see below"),
             ],
         ),
         "## An entry of `layers`",
@@ -130,22 +175,57 @@ def network_file() -> str:
                     "`name`",
                     "text, used once",
                     "`input`, `hidden1`, ..., `output`",
-                    "name of the layer, for edges and in the file of weights",
+                    "name of the layer, for edges and in the file of weights; without `->`",
                 ),
                 ("`activation`", activations, "the top level's", "activation of a hidden layer"),
             ],
         ),
         "## An entry of `edges`",
-        "An edge is a weight block `W` from `source` to `target` and its feedback, `feedback_scale` times the transpose of `W`. There\n"
-        "must be exactly one between every two neighbours of the chain; other graphs cannot be run yet.",
+        "An edge is a weight block from `source` to `target`. A forward edge learns; it goes on in the order of `layers`, from any layer\n"
+        "to any later one. What comes back is its `feedback`: its own block transposed (`symmetric`), a random block that stays as it is\n"
+        '(`fixed`), or nothing (`none`). An edge with `role = "feedback"` is such a fixed block alone and goes back, to a hidden layer.',
         _table(
             heads,
             [
                 ("`source`", "name of a layer", "required", "where the block's columns come from"),
                 ("`target`", "name of a layer", "required", "where its rows go to"),
+                ("`role`", _choices(ROLES), f"`{_defaults(Edge)['role']}`", "whether it learns and goes on, or is fixed and goes back"),
+                ("`feedback`", _choices(FEEDBACKS), "the top level's", "of a forward edge; nothing comes back to the input"),
                 ("`feedback_scale`", beta, "the top level's", "beta; it acts between hidden layers only"),
+                ("`forward_scale`", alpha, "the top level's; 1 at the input and the output", "alpha, of a forward edge"),
+                ("`rate`", edge_rate, "1", "learning rate over the network's, of a forward edge"),
             ],
         ),
+        "A graph is refused if a forward edge goes back, an edge is said twice, forward edges do not reach a layer from the input, or\n"
+        "feedback does not reach a hidden layer from the output.",
+        "## `[links]`",
+        "Links between hidden layers on top of the chain, of which there must be three at least.",
+        _table(
+            heads,
+            [
+                (
+                    "`every`",
+                    "2 to one less than there are hidden layers",
+                    "no links",
+                    "a link from the first, then from where the last one ended",
+                ),
+                (
+                    "`feedback_scale`",
+                    beta,
+                    "the top level's",
+                    "beta of these links; the chain's to the power of `every` makes both ways back equally strong",
+                ),
+                (
+                    "`probability`",
+                    "0 to 1",
+                    "no links",
+                    "of linking each ordered pair of hidden layers without a link yet: by a learned block without feedback, or a fixed feedback",
+                ),
+                ("`seed`", "0 to 4294967295", "the network's", "draws these links"),
+            ],
+        ),
+        "## Topologies",
+        *(f"{title}:\n\n```toml\n{text}\n```" for title, text in TOPOLOGIES.items()),
         "## `[relaxation]`",
         _table(
             heads,

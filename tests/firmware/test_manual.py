@@ -28,9 +28,10 @@ def test_pages_are_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("heading", "keys"),
     [
-        ("Top level", {"name", "seed", "layers", "edges", "activation", "feedback_scale"}),
+        ("Top level", {"name", "seed", "layers", "edges", "links", "activation", "feedback_scale", "forward_scale", "feedback"}),
         ("An entry of `layers`", {"name", "width", "activation"}),
-        ("An entry of `edges`", {"source", "target", "feedback_scale"}),
+        ("An entry of `edges`", {"source", "target", "role", "feedback", "feedback_scale", "forward_scale", "rate"}),
+        ("`[links]`", {"every", "feedback_scale", "probability", "seed"}),
         ("`[relaxation]`", {item.name for item in dataclasses.fields(Relaxation)} - {"nudge_exponent"} | {"nudge"}),
         ("`[learning]`", {"rate", "halve_every", "epochs", "rounding", "update", "optimizer", "batch"}),
         ("`[formats]`", {item.name for item in dataclasses.fields(Formats)}),
@@ -51,3 +52,11 @@ def test_defaults_on_the_page_are_legal_and_are_the_defaults() -> None:
             text += [f"{key} = {value if value.isdigit() else repr(value)}" for key, value in rows]
     assert len(text) > 15
     assert parse_network("\n".join(text)) == parse_network("layers = [4, 3, 2]")
+
+
+def test_topologies_of_the_page_are_legal() -> None:
+    blocks = re.findall(r"```toml\n(.*?)```", PAGES["network-file.md"](), re.DOTALL)
+    networks = [parse_network(block) for block in blocks]
+    assert [len(network.edges) for network in networks[:2]] == [11, 14]
+    assert len(networks[2].edges) > 11 + 10
+    assert [edge.role for edge in networks[3].edges] == 6 * ["forward"] + 2 * ["feedback"]
