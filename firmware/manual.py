@@ -219,7 +219,7 @@ def network_file() -> str:
                     "`probability`",
                     "0 to 1",
                     "no links",
-                    "of linking each ordered pair of hidden layers without a link yet: by a learned block without feedback, or a fixed feedback",
+                    "of linking each ordered pair of hidden layers without a link yet: by a learned block alone, or a fixed feedback",
                 ),
                 ("`seed`", "0 to 4294967295", "the network's", "draws these links"),
             ],
