@@ -196,24 +196,28 @@ def test_deviation_form_is_the_limit_of_the_literal(rng: np.random.Generator) ->
     options = {"schedule": "sequential", "free_steps": MANY, "clamped_steps": MANY}
     for _ in range(5):
         network = random_graph(rng, ("tanh",))
-        graph = FloatNetwork(network, dtype=np.float64)
+        # Weaker feedback would leave the difference of two states too few bits.
+        graph = FloatNetwork(network, beta=0.1, dtype=np.float64)
         weights, samples = graph.initial_weights(), random_samples(rng, network)
         limit = EquilibriumPropagation(graph, form="deviation", **options).gradients(weights, *samples)
         distances = []
-        for nudge in (1e-2, 1e-3):
+        for nudge in (1e-3, 1e-4, 1e-5):
             literal = EquilibriumPropagation(graph, form="literal", nudge=nudge, **options)
             distances.append(distance(literal.normalised(literal.gradients(weights, *samples)), limit))
-        assert distances[0] / distances[1] == pytest.approx(10, rel=0.3)
-        assert distances[1] < 0.03
+        assert distances[0] / distances[1] == pytest.approx(10, rel=0.2)
+        assert distances[2] < 1e-3
 
 
 @pytest.mark.parametrize("schedule", ["jacobi", "sequential"])
 def test_deviations_solve_the_linear_system(rng: np.random.Generator, schedule: str) -> None:
     """At rest ``D = rho' (M D + B_f e)``, all hidden layers in one vector and without gamma."""
-    for _ in range(6):
+    for number in range(8):
         network = random_graph(rng)
+        if number % 2:
+            network = replace(network, edges=tuple(replace(edge, feedback_exponent=1) for edge in network.edges))
         graph = FloatNetwork(network, dtype=np.float64)
-        weights, (inputs, labels) = graph.initial_weights(), random_samples(rng, network)
+        # Weights small enough for feedback scales above 1 to come to rest.
+        weights, (inputs, labels) = [block / 4 for block in graph.initial_weights()], random_samples(rng, network)
         rule = EquilibriumPropagation(graph, schedule=schedule, free_steps=MANY, clamped_steps=MANY, form="deviation")
         settled = rule.free_phase(weights, inputs)
         error = graph.output_error(settled.logits, labels)
@@ -322,10 +326,11 @@ def golden_deviations(network: Network, sample: np.ndarray, label: int) -> tuple
     return weights, [*states, *deviations], formats.error.to_float(golden.deviations[golden.output])
 
 
-def test_golden_tends_to_the_deviation_form(rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("schedule", ["jacobi", "sequential"])
+def test_golden_tends_to_the_deviation_form(rng: np.random.Generator, schedule: str) -> None:
     """The error is golden's own, since its softmax is not that to base e; everything behind it agrees to the last bits of the format."""
-    for schedule in ("jacobi", "sequential"):
-        network = replace(random_graph(rng), relaxation=Relaxation(schedule, 200, 200))
+    for sweeps in (1, 2, 3, 200):
+        network = replace(random_graph(rng), relaxation=Relaxation(schedule, sweeps, sweeps))
         sample, label = rng.integers(0, 256, network.widths[0]), int(rng.integers(network.widths[-1]))
         for fraction in (14, 20):
             model = replace(network, formats=wide(fraction))
