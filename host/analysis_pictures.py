@@ -38,9 +38,10 @@ def mathematical(beta: float) -> str:
 
 
 def structure(widths: Sequence[int]) -> str:
-    """Widths of layers for a title: ``784-10x64-10``, three or more alike together."""
-    groups = [(width, len(list(alike))) for width, alike in groupby(widths)]
-    return "-".join(f"{count}x{width}" if count > 2 else "-".join([str(width)] * count) for width, count in groups)
+    """Widths of layers for a title, ``784-10x64-10``: three or more hidden layers alike stand together."""
+    groups = [(width, len(list(alike))) for width, alike in groupby(widths[1:-1])]
+    hidden = [f"{count}x{width}" if count > 2 else "-".join([str(width)] * count) for width, count in groups]
+    return "-".join([str(widths[0]), *hidden, str(widths[-1])])
 
 
 def sweep_picture(points: Sequence[Mapping[str, Any]], own: float | None, cap: int, title: str) -> bytes:

@@ -144,7 +144,7 @@ def test_betas():
 
 
 def test_structure():
-    assert structure([784, 64, 64, 64, 10]) == "784-3x64-10" and structure([64, 64, 10]) == "64-64-10"
+    assert structure([784, 64, 64, 64, 10]) == "784-3x64-10" and structure([64, 64, 64, 10]) == "64-64-64-10"
 
 
 def occupied() -> list[str]:
