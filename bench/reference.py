@@ -67,6 +67,11 @@ def main() -> int:
 
 def report(arguments: argparse.Namespace) -> None:
     """Train once per seed, write the results after each and print them as a table."""
+    for name, least in (("epochs", 1), ("halve_every", 0)):
+        if getattr(arguments, name) < least:
+            raise FrennError(f"--{name.replace('_', '-')} is {getattr(arguments, name)}; legal is {least} or more")
+    if arguments.out and not arguments.out.parent.is_dir():
+        raise FrennError(f"--out is {arguments.out}, but {arguments.out.parent} is no folder; make it first")
     network = read_network(arguments.network)
     options = {key: value for key, value in vars(arguments).items() if key not in ("network", "data_dir", "seeds", "out")}
     options = {**describe(network), **options}
