@@ -3,14 +3,16 @@
 
 import dataclasses
 from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
-from frenn.firmware.compiler import compile_network, requirements
+from frenn.firmware.compiler import Program, compile_network, requirements
 from frenn.firmware.errors import FitError, FrennError
 from frenn.firmware.formats import Format
-from frenn.firmware.isa import Op
-from frenn.firmware.network import Formats, Learning, Network, Relaxation
+from frenn.firmware.graph import Term, clamped_terms, drive_fraction, free_terms, update_fractions
+from frenn.firmware.isa import Instruction, Op
+from frenn.firmware.network import Edge, Formats, Layer, Learning, Network, Relaxation
 from frenn.firmware.parameters import PRESETS, RANGES, EngineParameters
 
 NETWORK = Network.chain([13, 9, 6, 3])
@@ -222,3 +224,131 @@ def test_wrong_parameters(values: dict[str, object], message: str) -> None:
     with pytest.raises(FrennError) as caught:
         EngineParameters(**values)  # type: ignore[arg-type]
     assert str(caught.value) == message
+
+
+def steps(program: Sequence[Instruction]) -> Iterator[Instruction]:
+    """The instructions as they run when no sweep comes to rest."""
+    position, count, begin = 0, 0, 0
+    while program[position].op != Op.END:
+        item = program[position]
+        position += 1
+        if item.op == Op.LOOP:
+            count, begin = item.count, position
+        elif item.op == Op.NEXT:
+            count -= 1
+            position = begin if count else position
+        else:
+            yield item
+
+
+def dense(network: Network, terms: list[Term], weights: list[np.ndarray], values: list[np.ndarray]) -> np.ndarray:
+    fraction = drive_fraction(network, terms)
+    return sum((weights[t.block].T if t.transposed else weights[t.block]) @ values[t.source] << fraction - t.fraction for t in terms)
+
+
+def interpret(program: Program, instructions: Sequence[Instruction], rng: np.random.Generator) -> Counter[Op]:
+    """Run a program on changes alone, with random values in the place of every result.
+
+    Wherever a drive is used it must be the dense sum over what the layers hold, so each change has been added exactly once to each
+    drive that it enters; and nothing is added that is not used.
+    """
+    network = program.network
+    output = len(network.layers) - 1
+    weights = [rng.integers(-9, 10, shape) for shape in network.weight_shapes]
+    by_address = {block.weights: number for number, block in enumerate(program.blocks)}
+    layer_at = {layer.neuron: number for number, layer in enumerate(program.layers)}
+
+    def zeros() -> list[np.ndarray]:
+        return [np.zeros(width, dtype=np.int64) for width in network.widths]
+
+    states, deviations, drives, changes = zeros(), zeros(), zeros(), zeros()
+    # What the layers held when the sweep began, which is what all drives of a jacobi sweep are made of.
+    held = zeros()
+    states[0] = changes[0] = rng.integers(0, 9, network.widths[0])
+    jacobi = network.relaxation.schedule == "jacobi"
+    fresh: set[int] = set()
+    done: Counter[Op] = Counter()
+
+    for item in steps(instructions):
+        done[item.op] += 1
+        layer = layer_at[item.target]
+        if item.op == Op.SWEEP:
+            held = [values.copy() for values in (deviations if item.kind else states)]
+            if done[item.op] == 1:
+                held = zeros()
+                held[0] = states[0]
+        elif item.op in (Op.FORWARD, Op.TRANSPOSED):
+            if item.first:
+                drives[layer] = np.zeros_like(drives[layer])
+            fresh.add(layer)
+            if item.columns == 0:
+                assert item.first and item.rows == network.widths[layer]
+                continue
+            source = layer_at[item.source]
+            assert source == item.node
+            block = weights[by_address[item.weights]]
+            assert block.shape == (item.rows, item.columns)
+            if item.op == Op.TRANSPOSED:
+                assert item.row == program.layers[source].row
+                block = block.T
+            drives[layer] += block @ (states[source] if item.full else changes[source]) << item.shift
+        elif item.op in (Op.ACTIVATE, Op.DEVIATE):
+            assert item.node == layer and item.rows == network.widths[layer] and item.row == program.layers[layer].row
+            values, terms = (states, free_terms) if item.op == Op.ACTIVATE else (deviations, clamped_terms)
+            if item.first:
+                values[layer] = np.zeros_like(values[layer])
+            known = held if jacobi else values
+            if item.op == Op.DEVIATE:
+                known = [*known[:output], deviations[output]]
+            np.testing.assert_array_equal(drives[layer], dense(network, terms(network, layer), weights, known), f"{item}")
+            new = np.where(rng.random(len(values[layer])) < 0.5, values[layer], rng.integers(-9, 10, len(values[layer])))
+            changes[layer], values[layer] = new - values[layer], new
+            fresh.discard(layer)
+        elif item.op in (Op.ERROR, Op.PREDICT):
+            assert layer == output and item.rows == network.widths[output]
+            np.testing.assert_array_equal(drives[output], dense(network, free_terms(network, output), weights, states))
+            deviations[output] = changes[output] = rng.integers(-9, 10, network.widths[output])
+            # The clamped phase begins from zero.
+            deviations[:output] = zeros()[:output]
+            held = zeros()
+            fresh.discard(output)
+        elif item.op == Op.UPDATE:
+            block = by_address[item.weights]
+            source, target = network.ends[block]
+            place = program.blocks[block]
+            assert (item.rows, item.columns, item.column) == (place.rows, place.columns, place.column)
+            assert (item.source, item.node, item.row) == (program.layers[source].neuron, source, program.layers[target].row)
+            done[Op.UPDATE, block] += 1  # type: ignore[index]
+    assert not fresh
+    return done
+
+
+@pytest.mark.parametrize("schedule", ["sequential", "jacobi"])
+def test_programs_of_graphs_add_every_change_once(
+    rng: np.random.Generator, schedule: str, draw_edges: Callable[[np.random.Generator, Sequence[str]], tuple[Edge, ...]]
+) -> None:
+    compiled = 0
+    for _ in range(60):
+        layers = tuple(Layer(f"layer{number}", int(rng.integers(2, 12))) for number in range(rng.integers(3, 7)))
+        network = Network(
+            "random",
+            layers,
+            draw_edges(rng, [layer.name for layer in layers]),
+            relaxation=Relaxation(schedule, int(rng.integers(1, 5)), int(rng.integers(1, 5))),
+        )
+        try:
+            program = compile_network(network, EngineParameters.for_network(network, 4))
+        except FrennError:
+            # Scales so far apart that no engine has the bits.
+            continue
+        compiled += 1
+        train, infer = program.instructions[: program.infer_entry], program.instructions[program.infer_entry :]
+        hidden, sweeps = len(layers) - 2, network.relaxation
+        done = interpret(program, train, rng)
+        assert (done[Op.ACTIVATE], done[Op.DEVIATE]) == (hidden * sweeps.free_sweeps, hidden * sweeps.clamped_sweeps)
+        assert done[Op.SWEEP] == sweeps.free_sweeps + sweeps.clamped_sweeps
+        assert [done[Op.UPDATE, block] for block in range(len(network.edges))] == [int(edge.learns) for edge in network.edges]  # type: ignore[index]
+        assert set(update_fractions(network)) == {block for block, edge in enumerate(network.edges) if edge.learns}
+        done = interpret(program, infer, rng)
+        assert (done[Op.ACTIVATE], done[Op.PREDICT], done[Op.UPDATE]) == (hidden * sweeps.free_sweeps, 1, 0)
+    assert compiled > 20
