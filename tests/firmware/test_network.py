@@ -460,7 +460,7 @@ WRONG = {
         ),
         (
             "layers = [4, 3, 2]\n[learning]\nrate_exponent = -6",
-            "[learning] has an unknown key 'rate_exponent'; legal are epochs, halve_every, rate, rounding",
+            "[learning] has an unknown key 'rate_exponent'; legal are ",
         ),
         ("layers = [4, 3, 2]\n[learning]\nrate = 0.01", "learning.rate is 0.01; legal is a power of two from 2^-16 to 2^0, "),
         ("layers = [4, 3, 2]\n[learning]\nrate = 2", "learning.rate is 2; legal is a power of two from 2^-16 to 2^0, "),
