@@ -433,7 +433,8 @@ class _Compiler:
         train = [
             *self.free_phase(),
             self.error(True),
-            Instruction(op=Op.STOP_IF_RIGHT),
+            # In the literal form a state that has not settled moves on, and teaches, without an error too.
+            *([] if self.network.relaxation.literal else [Instruction(op=Op.STOP_IF_RIGHT)]),
             *self.clamped_phase(),
             *self.updates(),
             end,

@@ -293,6 +293,8 @@ class Network:
         for edge in self.edges:
             for name, end in (("source", edge.source), ("target", edge.target)):
                 _require(end in names, f"edge {edge.source} -> {edge.target}", name, end, f"one of {', '.join(names)}")
+        held = self.relaxation.error == "held" or not self.learning.on_host
+        _require(held, "relaxation", "error", self.relaxation.error, "held where the host updates the weights")
         self._check_edges(names)
         self._check_reach(names)
         place = {name: index for index, name in enumerate(names)}

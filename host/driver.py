@@ -219,7 +219,7 @@ class Driver:
             predictions[one], (wrong,) = self.train(inputs[one], labels[one], step + index, rate)
             # The hidden layers and the output lie one after another.
             states[index] = unpack_states(self._read(Space.STATES, hidden[0].neuron, states.shape[1], 1, "states"))[0]
-            if wrong:
+            if wrong or network.relaxation.literal:
                 words = self._read(Space.DEVIATIONS, hidden[0].neuron, count, 1, "deviations")
                 deviations[index] = words.view(np.int32)
         ends = np.cumsum(widths[1:-1])

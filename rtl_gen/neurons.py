@@ -305,6 +305,8 @@ class NeuronUnit(wiring.Component):
         changed = change != 0
         # A copy is nobody's news: changes that are still to be added to drives stay where they are.
         told = valid & ~copying
+        # The output's block learns from the error of the free state.
+        taught = ~activating & (instruction.first | (instruction.op != Op.ERROR))
         m.d.comb += [
             state_write.en.eq(valid & activating),
             state_write.addr.eq(neuron),
@@ -318,7 +320,7 @@ class NeuronUnit(wiring.Component):
             self.rows.address.eq(row),
             self.rows.change.eq(change),
             self.rows.value.eq(value),
-            self.rows.values.eq(~activating),
+            self.rows.values.eq(taught),
         ]
         with m.If(self.start):
             m.d.sync += [index.eq(0), lane.eq(0), row.eq(self.instruction.row), neuron.eq(self.instruction.target)]
@@ -357,7 +359,7 @@ class NeuronUnit(wiring.Component):
 
         for name, bit, update, flag in (
             ("changed", changed, told, self.changed_block),
-            ("valued", value != 0, told & ~activating, self.valued_block),
+            ("valued", value != 0, told & taught, self.valued_block),
         ):
             memory = Memory(shape=1, depth=parameters.row_depth, init=[])
             m.submodules[f"{name}_blocks"] = memory

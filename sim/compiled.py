@@ -149,7 +149,7 @@ class CompiledGolden(Golden):
             "free_sweeps": network.relaxation.free_sweeps,
             "clamped_sweeps": network.relaxation.clamped_sweeps,
             "skip_rest": bool(self.skip & Skip.REST),
-            "skip_right": bool(self.skip & Skip.RIGHT),
+            "skip_right": bool(self.skip & Skip.RIGHT) and not network.relaxation.literal,
             "nearest": network.learning.rounding == "nearest",
             "pre_activation_limit": pre_activation.maximum,
             "segment_shift": pre_activation.fraction - 2,

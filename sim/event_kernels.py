@@ -502,10 +502,17 @@ def train(
         wrong[index] = _output_error(memory, layers, rules, labels[index])
         if wrong[index] or not rules.skip_right:
             if rules.literal:
+                # The output's block learns from the error of the free state.
+                errors = memory.deviations[layers.neuron[-1] :]
+                held = errors.copy()
                 _literal_phase(memory, layers, blocks, free, clamped, rules, labels[index])
+                last = errors.copy()
+                errors[:] = held
+                _update(memory, layers, blocks, rules, step + index)
+                errors[:] = last
             else:
                 _clamped_phase(memory, layers, blocks, clamped, rules)
-            _update(memory, layers, blocks, rules, step + index)
+                _update(memory, layers, blocks, rules, step + index)
         memory.counters[ZERO_ERROR] += not wrong[index]
         memory.counters[TRAINED] += 1
 

@@ -64,7 +64,7 @@ class Relaxed(NamedTuple):
     states : list of (samples, width) int64
         Of each hidden layer: the free states, or in the literal form the clamped ones.
     deviations : list of (samples, width) int64
-        Of each hidden layer, and the output error: zero for a sample without error.
+        Of each hidden layer, and the output error: zero for a sample without error (in the literal form the error alone).
     """
 
     predictions: IntArray
@@ -82,7 +82,8 @@ class Golden:
     network : Network
     skip : Skip
         ``REST`` ends a phase, from its second sweep on, after a sweep in which nothing changed; ``RIGHT`` leaves out
-        the clamped phase and the update of a sample without error. ``SOURCES`` means nothing here.
+        the clamped phase and the update of a sample without error, unless the form is the literal one, where a state that has
+        not settled moves on without an error too. ``SOURCES`` means nothing here.
 
     Attributes
     ----------
@@ -93,7 +94,7 @@ class Golden:
         Slopes at these states, U1.6; of the input and the output nothing.
     deviations : list of (width,) int64
         Deviations of the last clamped phase that ran, ``formats.deviation``: a sample that ends before it leaves them. In the
-        literal form clamped minus free states.
+        literal form clamped minus free states, and of the output layer the last refreshed error.
         Of the output layer the error of the last training sample, ``formats.error``; of the input nothing.
 
     Raises
@@ -208,8 +209,8 @@ class Golden:
             predictions[one], (wrong,) = self.train(inputs[one], labels[one], step + index, rate)
             for layer in self.hidden:
                 states[layer - 1][index] = self.states[layer]
-            # What a sample without error leaves is that of an earlier one.
-            for layer in range(1, self.output + 1) if wrong else ():
+            # What a sample that ends without error leaves is that of an earlier one.
+            for layer in range(1, self.output + 1) if wrong or self.network.relaxation.literal else ():
                 deviations[layer - 1][index] = self.deviations[layer]
         return Relaxed(predictions, states, deviations)
 
@@ -258,14 +259,14 @@ class Golden:
             predictions[index] = np.argmax(drive)
             self._output_error(drive, fraction, int(label))
             wrong[index] = self.deviations[self.output].any()
-            if wrong[index] or not self.skip & Skip.RIGHT:
-                free = list(self.states)
+            if wrong[index] or self.network.relaxation.literal or not self.skip & Skip.RIGHT:
+                free, error = list(self.states), self.deviations[self.output]
                 if self.network.relaxation.literal:
                     self._literal_phase(int(label))
                 else:
                     self._clamped_phase()
                 if not self.network.learning.on_host:
-                    self._update(step + index, shifts, free)
+                    self._update(step + index, shifts, free, [*self.deviations[: self.output], error])
             self._count("zero_error", not wrong[index])
             self._count("trained", 1)
         return predictions, wrong
@@ -378,8 +379,8 @@ class Golden:
         self.deviations[layer] = deviations
         return self._count("changed_deviations", changed)
 
-    def _update(self, step: int, shifts: list[int], states: list[IntArray]) -> None:
-        """Learn from the deviations and the free states."""
+    def _update(self, step: int, shifts: list[int], states: list[IntArray], deviations: list[IntArray]) -> None:
+        """Learn from the deviations, and the free states and their error."""
         column = 0
         for block, ((rows, columns), (source, target), shift) in enumerate(
             zip(self.network.weight_shapes, self.network.ends, shifts, strict=True)
@@ -395,9 +396,7 @@ class Golden:
                 words = mix(self.network.seed, step, np.arange(first, column))
                 noise = random_bits(words, np.arange(rows), shift)
             bits = self.network.formats.weight.magnitude_bits
-            self._weights[block], saturated = update_weights(
-                self._weights[block], self.deviations[target], states[source], shift, noise, bits
-            )
+            self._weights[block], saturated = update_weights(self._weights[block], deviations[target], states[source], shift, noise, bits)
             self._count("saturated_weight", saturated)
 
     def _count(self, name: str, events: NDArray[Any] | bool | int) -> int:

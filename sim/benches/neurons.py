@@ -76,6 +76,11 @@ async def _clip_everything(unit: "_Unit") -> None:
     assert all(seen.values()), seen
 
 
+def teaches(instruction: Instruction) -> bool:
+    """Whether the rows keep the values for an update: deviations, differences and the error of the free state."""
+    return instruction.op != Op.ACTIVATE and (instruction.op != Op.ERROR or bool(instruction.first))
+
+
 @dataclass(frozen=True)
 class _Layer:
     node: int
@@ -222,7 +227,7 @@ class _Unit:
         note = f"{instruction}, drives {self.drives[place].tolist()}, before {before.tolist()}"
         assert counted == events, note
         lanes = self.parameters.lanes
-        with_values = int(instruction.op != Op.ACTIVATE)
+        with_values = int(teaches(instruction))
         if instruction.op == Op.DIFFERENCE:
             # Nobody adds up differences of differences: the changes are left open.
             writes = [(lane, row, 0, value, values_too) for lane, row, _, value, values_too in writes]
@@ -290,7 +295,7 @@ class _Unit:
             part = slice(block * lanes, (block + 1) * lanes)
             row = instruction.row + block
             self.changed_blocks[row] = None if instruction.op == Op.DIFFERENCE else bool(changes[part].any()) or not self.skip
-            if instruction.op != Op.ACTIVATE:
+            if teaches(instruction):
                 self.valued_blocks[row] = bool(values[part].any()) or not self.skip
         self.lists[0, node] = None if instruction.op == Op.DIFFERENCE else self._pairs(changes)
         if instruction.op == Op.ACTIVATE and not instruction.full:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Random networks, formats and engines: the compiled gateware behind the driver against the golden model, bit for bit."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 
@@ -11,7 +12,7 @@ from frenn.firmware.compiler import compile_network
 from frenn.firmware.counters import GOLDEN
 from frenn.firmware.errors import FrennError
 from frenn.firmware.formats import Format
-from frenn.firmware.network import ROUNDINGS, SCHEDULES, Edge, Formats, Layer, Learning, Network, Relaxation
+from frenn.firmware.network import ERRORS, ROUNDINGS, SCHEDULES, Edge, Formats, Layer, Learning, Network, Relaxation
 from frenn.firmware.parameters import RANGES, EngineParameters
 from frenn.firmware.protocol import Skip
 from frenn.host.driver import Driver
@@ -19,6 +20,8 @@ from frenn.sim.golden import EVERYTHING, Golden
 from frenn.sim.twin import Twin, build
 
 SAMPLES = 6
+
+DrawEdges = Callable[[np.random.Generator, Sequence[str]], tuple[Edge, ...]]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -66,16 +69,29 @@ def draw_formats(generator: np.random.Generator) -> Formats:
         error=signed(0, 1, 14),
         pre_activation=signed(2, 2, int(generator.choice([10, 14, 24]))),
         drive=signed(integer(generator, 0, 8), 1, int(generator.choice([12, 18]))),
+        mac_weight=signed(integer(generator, 0, weight_integer), 1, 15) if generator.random() < 0.3 else None,
     )
 
 
-def draw_network(generator: np.random.Generator) -> Network:
+def draw_relaxation(generator: np.random.Generator) -> Relaxation:
+    form = "literal" if generator.random() < 0.3 else "deviation"
+    error = str(generator.choice(ERRORS)) if form == "literal" else "held"
+    sweeps = integer(generator, 1, 6), integer(generator, 1, 6)
+    return Relaxation(str(generator.choice(SCHEDULES)), *sweeps, form, integer(generator, -6, 0), error)
+
+
+def draw_network(generator: np.random.Generator, draw_edges: DrawEdges) -> Network:
     widths = [width(generator), *(width(generator) for _ in range(integer(generator, 1, 4))), width(generator, 2)]
     layers = tuple(Layer(f"layer{index}", size, str(generator.choice(ACTIVATIONS))) for index, size in enumerate(widths))
-    edges = tuple(
-        Edge(source.name, target.name, integer(generator, -int(generator.choice([3, 8, 15])), 2)) for source, target in pairwise(layers)
-    )
-    relaxation = Relaxation(str(generator.choice(SCHEDULES)), integer(generator, 1, 6), integer(generator, 1, 6))
+    if generator.random() < 0.5:
+        edges = draw_edges(generator, [layer.name for layer in layers])
+    else:
+        edges = tuple(
+            Edge(source.name, target.name, integer(generator, -int(generator.choice([3, 8, 15])), 2)) for source, target in pairwise(layers)
+        )
+    if generator.random() < 0.3:
+        edges = tuple(replace(edge, rate_exponent=integer(generator, -3, 3)) if edge.learns else edge for edge in edges)
+    relaxation = draw_relaxation(generator)
     learning = Learning(integer(generator, -10, 0), integer(generator, 0, 2), integer(generator, 1, 4), str(generator.choice(ROUNDINGS)))
     return Network("random", layers, edges, draw_formats(generator), relaxation, learning, integer(generator, 0, 2**32 - 1))
 
@@ -94,11 +110,11 @@ def draw_engine(generator: np.random.Generator, network: Network) -> EngineParam
     return replace(smallest, **larger)
 
 
-def draw_configuration(generator: np.random.Generator) -> tuple[Network, EngineParameters]:
+def draw_configuration(generator: np.random.Generator, draw_edges: DrawEdges) -> tuple[Network, EngineParameters]:
     """The first network drawn that is legal and runs on some engine: formats and rates that exclude each other are drawn again."""
     while True:
         try:
-            network = draw_network(generator)
+            network = draw_network(generator, draw_edges)
             parameters = draw_engine(generator, network)
             compile_network(network, parameters)
             golden = Golden(network)
@@ -197,12 +213,13 @@ def run(driver: Driver, golden: Golden, weights: list[IntArray], samples: list[S
         np.testing.assert_array_equal(got, expected, f"prediction {where}")
         values = compare(driver, golden, where)
         # A sample without error leaves the deviations as they were, or makes them zero if it may not be cut short.
-        seen += got + [array for name, array in values.items() if wrong or not name.startswith("deviations")]
+        literal = golden.network.relaxation.literal
+        seen += got + [array for name, array in values.items() if wrong or literal or not name.startswith("deviations")]
     return seen, cycles + driver.counters()["run_cycles"]
 
 
-def test_random_network(generator: np.random.Generator) -> None:
-    network, parameters = draw_configuration(generator)
+def test_random_network(generator: np.random.Generator, draw_edges: DrawEdges) -> None:
+    network, parameters = draw_configuration(generator, draw_edges)
     weights = draw_weights(generator, network)
     samples = draw_samples(generator, network, weights)
     some = Skip(integer(generator, 0, 7))
