@@ -38,7 +38,18 @@ def random_network(rng: np.random.Generator, draw_edges: DrawEdges) -> Network:
         pre_activation=Format(True, 2, pre_activation),
         drive=Format(True, int(rng.integers(0, 7)), drive),
     )
-    relaxation = Relaxation(str(rng.choice(["sequential", "jacobi"])), int(rng.integers(1, 9)), int(rng.integers(1, 9)))
+    if rng.random() < 0.3:
+        narrow = Format(True, int(rng.integers(0, formats.weight.integer + 1)), int(rng.integers(1, formats.weight.fraction + 1)))
+        formats = replace(formats, mac_weight=narrow)
+    clamped = str(rng.choice(["deviation", "deviation", "literal"]))
+    relaxation = Relaxation(
+        str(rng.choice(["sequential", "jacobi"])),
+        int(rng.integers(1, 9)),
+        int(rng.integers(1, 9)),
+        clamped,
+        int(rng.integers(-6, 1)),
+        str(rng.choice(["held", "refreshed"])) if clamped == "literal" else "held",
+    )
     learning = Learning(rounding=str(rng.choice(["stochastic", "nearest"])))
     network = Network("random", layers, edges, formats, relaxation, learning, int(rng.integers(0, 2**32)))
     # Some sets of very wide and very narrow formats have no learning rate at all, or too wide a drive.
