@@ -90,7 +90,8 @@ def exchange(link: ByteLink, packets: list[np.ndarray], window: int) -> list[np.
 def test_every_packet_arrives_once_in_order(rng: np.random.Generator, damage: float, window: int, limit: int) -> None:
     device = Device(rng, damage, limit)
     packets = packets_of(rng, 50 if damage > 1e-3 else 200, 40)
-    with_link = ByteLink(device, ByteLinkParameters(poll_seconds=0.01, open_seconds=20))
+    # Nothing is lost on a clean line, so nothing is sent again, however slow the machine is.
+    with_link = ByteLink(device, ByteLinkParameters(poll_seconds=0.01 if damage else 60, open_seconds=120))
     answers = exchange(with_link, packets, window)
     assert [packet.tolist() for packet in device.requests] == [packet.tolist() for packet in packets]
     assert [packet.tolist() for packet in answers] == [(~packet).tolist() for packet in packets]
