@@ -83,7 +83,8 @@ class Space(IntEnum):
     REGISTERS = 2
     """Write only; an item is a 32-bit word; see `Register`."""
     STATES = 3
-    """Read only; an item is a word: the state, signed, in the low 25 bits, and the slope in the high 7."""
+    """Read only; an item is a word: the state, signed, in the low 25 bits, and the slope in the high 7. Those of the input layer
+    read as 0: inputs are kept as a list."""
     DEVIATIONS = 4
     """Read only; an item is a word: the deviation (of the output layer: the error), signed."""
     COUNTERS = 5

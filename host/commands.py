@@ -102,12 +102,19 @@ def check(arguments: argparse.Namespace) -> int:
         print(f"  layer {layer.name}: {layer.width}{' ' + layer.activation if layer in network.layers[1:-1] else ''}")
     hidden = {layer.name for layer in network.layers[1:-1]}
     for name, (rows, columns), edge in zip(network.weight_names, network.weight_shapes, network.edges, strict=True):
-        feedback = f", feedback scale 2^{edge.feedback_exponent}" if {edge.source, edge.target} <= hidden else ""
-        print(f"  edge {name}: {rows} x {columns}{feedback}")
-    print(f"  formats: {', '.join(f'{name} {form}' for name, form in vars(formats).items())}")
-    print(f"  relaxation: {relaxation.schedule}, {relaxation.free_sweeps} free and {relaxation.clamped_sweeps} clamped sweeps")
+        notes = [] if edge.learns else ["fixed feedback"]
+        if edge.forward_exponent:
+            notes.append(f"forward scale 2^{edge.forward_exponent}")
+        if {edge.source, edge.target} <= hidden and (not edge.learns or edge.feedback == "symmetric"):
+            notes.append(f"feedback scale 2^{edge.feedback_exponent}")
+        print(f"  edge {name}: {', '.join([f'{rows} x {columns}', *notes])}")
+    print(f"  formats: {', '.join(f'{name} {form}' for name, form in vars(formats).items() if form is not None)}")
+    form = f"literal, nudge 2^{relaxation.nudge_exponent}, error {relaxation.error}" if relaxation.literal else "deviation"
+    sweeps = f"{relaxation.free_sweeps} free and {relaxation.clamped_sweeps} clamped sweeps"
+    print(f"  relaxation: {relaxation.schedule}, {sweeps}, {form} form")
     rates = f"rate 2^{learning.rate_exponent} to 2^{learning.rate_at(learning.epochs - 1)}"
-    print(f"  learning: {rates}, {learning.epochs} epochs, {learning.rounding} rounding")
+    who = f"by the host, {learning.optimizer}, batches of {learning.batch}" if learning.on_host else f"{learning.rounding} rounding"
+    print(f"  learning: {rates}, {learning.epochs} epochs, {who}")
     for name, parameters in PRESETS.items():
         print(f"  engine {name} ({parameters.lanes} lanes): {misfit(network, parameters) or 'fits'}")
     own = EngineParameters.for_network(network).to_dict()
