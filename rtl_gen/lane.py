@@ -12,6 +12,7 @@ from amaranth.lib.wiring import In, Out
 from ..firmware.arithmetic import IntArray, round_half_up, saturate
 from ..firmware.parameters import EngineParameters
 from .pipeline import delay
+from .primitives.multiplier import Multiplier
 
 
 class Lane(wiring.Component):
@@ -58,10 +59,10 @@ class Lane(wiring.Component):
     Throughput one operand a cycle.
     """
 
-    product_latency: Final = 3
-    update_latency: Final = 3
-    learned_latency: Final = 5
-    chain_latency: Final = 5
+    product_latency: Final = Multiplier.latency + 2
+    update_latency: Final = product_latency
+    learned_latency: Final = update_latency + 3
+    chain_latency: Final = product_latency + 2
 
     def __init__(self, parameters: EngineParameters) -> None:
         self.parameters = parameters
@@ -140,13 +141,13 @@ class Lane(wiring.Component):
             multiplied = Mux(rounded > limit, limit, Mux(rounded < -limit, -limit, rounded))
         left = Signal(signed(max(parameters.mac_weight.width, parameters.vector_bits)), reset_less=True)
         right = Signal(signed(parameters.broadcast_bits), reset_less=True)
-        product = Signal(signed(len(left) + len(right)), reset_less=True)
-        settled = Signal.like(product, reset_less=True)
+        m.submodules.multiplier = multiplier = Multiplier(len(left), len(right))
+        settled = Signal.like(multiplier.product, reset_less=True)
+        m.d.comb += [multiplier.left.eq(left), multiplier.right.eq(right)]
         m.d.sync += [
             left.eq(Mux(self.update, stored["value"], multiplied)),
             right.eq(Mux(self.transposed, stored["change"], self.value)),
-            product.eq(left * right),
-            settled.eq(product),
+            settled.eq(multiplier.product),
         ]
         m.d.comb += self.product.eq(settled)
 
@@ -171,11 +172,15 @@ class Lane(wiring.Component):
         limit = parameters.weight.maximum
         half = Const(1 << (shift - 1), shift)
         noise = Mux(self.nearest, half, self.noise)
-        exact = Signal(signed(max(len(product), shift + parameters.weight.width) + 1 - shift), reset_less=True)
-        m.d.sync += exact.eq((Cat(noise, self.weight).as_signed() + settled) >> shift)
-        over, under = exact > limit, exact < -limit
+        exact = Signal(signed(max(len(settled), shift + parameters.weight.width) + 1 - shift), reset_less=True)
+        kept = Signal(signed(parameters.weight.width), reset_less=True)
+        over, under = Signal(reset_less=True), Signal(reset_less=True)
         m.d.sync += [
-            self.learned.eq(Mux(over, limit, Mux(under, -limit, exact))),
+            exact.eq((Cat(noise, self.weight).as_signed() + settled) >> shift),
+            kept.eq(exact),
+            over.eq(exact > limit),
+            under.eq(exact < -limit),
+            self.learned.eq(Mux(over, limit, Mux(under, -limit, kept))),
             self.clipped.eq(over | under),
         ]
         return m

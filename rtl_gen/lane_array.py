@@ -4,18 +4,18 @@
 from typing import Final
 
 import numpy as np
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, ValueLike, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..firmware.arithmetic import RANDOM_BITS, ROW_ROTATION, IntArray
 from ..firmware.parameters import EngineParameters
 from .lane import Lane
-from .pipeline import delay
+from .pipeline import delay, fan_out
 from .random_words import RandomWords
-from .weights import WeightMemory
+from .weights import FAN_OUT, WeightMemory
 
-BROADCAST: Final = 2
+BROADCAST: Final = 3
 """Registers between the head of the array and the lanes."""
 
 
@@ -90,7 +90,7 @@ class LaneArray(wiring.Component):
     command : In
         See `command_signature`. Forward: the next ``last`` comes at least ``rows`` cycles after that of a block.
     rows : In
-        See `row_signature`; visible to commands from the second cycle after it.
+        See `row_signature`; visible to commands from the next cycle on.
     sum, sum_valid, sum_restart, sum_overwrite : Out
         Sums: of a forward block one per row in their order, from `forward_latency` cycles after ``last`` on; of a transposed
         pass one per command, `transposed_latency` cycles after it.
@@ -101,17 +101,18 @@ class LaneArray(wiring.Component):
     fetch : In
         The chain takes the weights of ``load_address``, `fetch_latency` cycles later; then ``load_step`` moves on.
     fetched : Out, signed
-        Weight at the chain's end: lane 0's first.
+        Weight at the chain's end: lane 0's first. A step moves it on `step_latency` cycles later.
 
     Throughput one command a cycle. Weights are written `update_latency` cycles after their command.
     """
 
-    operand_time: Final = RandomWords.latency + BROADCAST - Lane.update_latency
+    operand_time: Final = 1 + WeightMemory.latency
     """Cycles from a command to its operands at the lanes."""
-    forward_latency: Final = operand_time + Lane.chain_latency
-    update_latency: Final = operand_time + Lane.learned_latency
-    clipped_latency: Final = update_latency + 2
+    forward_latency: Final = operand_time + Lane.chain_latency + 1
+    update_latency: Final = operand_time + Lane.learned_latency + 1
+    clipped_latency: Final = operand_time + Lane.learned_latency + 3
     fetch_latency: Final = operand_time + 1
+    step_latency: Final = BROADCAST + 1
 
     def __init__(self, parameters: EngineParameters) -> None:
         self.parameters = parameters
@@ -141,7 +142,7 @@ class LaneArray(wiring.Component):
     @classmethod
     def transposed_latency(cls, parameters: EngineParameters) -> int:
         """Cycles from a command of a transposed pass to its sum: the adder tree has a register per level."""
-        return cls.operand_time + Lane.product_latency + (parameters.lanes - 1).bit_length()
+        return cls.operand_time + Lane.product_latency + (parameters.lanes - 1).bit_length() + 1
 
     @staticmethod
     def model_forward(weights: IntArray, values: IntArray) -> IntArray:
@@ -163,70 +164,88 @@ class LaneArray(wiring.Component):
         for index, lane in enumerate(lanes):
             m.submodules[f"lane_{index}"] = lane
 
+        def to_lanes(value: ValueLike, cycles: int, name: str, *, reset_less: bool = True) -> list[Value]:
+            """At every lane as it was so many cycles ago."""
+            early = delay(m, value, cycles - BROADCAST, f"{name}_early", reset_less=reset_less)
+            return fan_out(m, early, count, name, cycles=BROADCAST, reset_less=reset_less)
+
         # An update meets its weight when the product is ready, so its address waits at the head, not its weight in the lanes.
-        address = Signal(range(parameters.weight_depth))
-        m.d.comb += address.eq(Mux(self.update, delay(m, command.address, Lane.update_latency, "waiting"), command.address))
+        address = Signal(range(parameters.weight_depth), reset_less=True)
+        m.d.sync += address.eq(Mux(self.update, delay(m, command.address, Lane.update_latency, "waiting"), command.address))
         with m.If(self.fetch):
-            m.d.comb += address.eq(self.load_address)
-        to_memory = self.operand_time - weights.latency
-        m.d.comb += weights.read_address.eq(delay(m, address, to_memory, "address"))
+            m.d.sync += address.eq(self.load_address)
+        m.d.comb += weights.read_address.eq(address)
 
         m.d.comb += [random.seed.eq(self.seed), random.step.eq(self.step), random.column.eq(command.column), random.turn.eq(command.turn)]
-        word = delay(m, random.word, BROADCAST, "word")
-        value = delay(m, command.value, self.operand_time, "value")
-        row = delay(m, command.row, self.operand_time - 1, "row")
+        words = to_lanes(random.word, self.operand_time + Lane.update_latency - RandomWords.latency, "word")
         forward = command.valid & ~self.transposed & ~self.update
-        enable = delay(m, forward, self.operand_time, "enable", reset_less=False)
-        start = delay(m, command.start, self.operand_time, "start")
-        capture = delay(m, forward & command.last, self.operand_time, "capture", reset_less=False)
-        chain_weight = delay(m, self.fetch, self.operand_time, "fetch", reset_less=False)
+        captured = forward & command.last
+        value = to_lanes(command.value, self.operand_time, "value")
+        row = to_lanes(command.row, self.operand_time - 1, "row")
+        enable = to_lanes(forward, self.operand_time, "enable", reset_less=False)
+        start = to_lanes(command.start, self.operand_time, "start")
+        capture = to_lanes(captured, self.operand_time, "capture", reset_less=False)
+        chain_weight = to_lanes(self.fetch, self.operand_time, "fetch", reset_less=False)
+        transposed = to_lanes(self.transposed, BROADCAST, "transposed")
+        update = to_lanes(self.update, BROADCAST, "update")
+        nearest = to_lanes(self.nearest, BROADCAST, "nearest")
 
-        # A captured block leaves the chain row by row.
-        arrives = delay(m, capture, Lane.chain_latency - 1, "arrives", reset_less=False)
-        arriving = self.operand_time + Lane.chain_latency - 1
+        # A captured block leaves the chain row by row; the steps are counted before they set out for the lanes.
+        arriving = self.operand_time + Lane.chain_latency - 1 - BROADCAST
+        arrives = delay(m, captured, arriving, "arrives", reset_less=False)
         block_rows = delay(m, command.rows, arriving, "rows")
         block_restart = delay(m, command.restart, arriving, "restart")
         block_overwrite = delay(m, command.overwrite, arriving, "overwrite")
         left = Signal(range(count + 1))
-        restart = Signal(reset_less=True)
-        overwrite = Signal(reset_less=True)
+        leaving, restart, overwrite = Signal(), Signal(reset_less=True), Signal(reset_less=True)
         m.d.sync += restart.eq(0)
         with m.If(arrives):
-            m.d.sync += [left.eq(block_rows), restart.eq(block_restart), overwrite.eq(block_overwrite)]
-        with m.Elif(left != 0):
-            m.d.sync += left.eq(left - 1)
+            m.d.sync += [left.eq(block_rows), leaving.eq(1), restart.eq(block_restart), overwrite.eq(block_overwrite)]
+        with m.Elif(leaving):
+            m.d.sync += [left.eq(left - 1), leaving.eq(left != 1)]
+        step = to_lanes(self.load_step | leaving, BROADCAST, "step", reset_less=False)
 
-        writes = delay(m, command.valid & self.update, self.update_latency, "write", reset_less=False)
+        # The memory asks for its data later than for their address; weights from outside are in the chain a step's way after it.
+        written_in = self.operand_time + Lane.learned_latency + 1 - FAN_OUT
+        loaded_in = BROADCAST + 1 - FAN_OUT
+        loaded = to_lanes(self.load_write, BROADCAST, "load_write")
+        learning = command.valid & self.update
+        loading = delay(m, self.load_write, loaded_in, "loading", reset_less=False)
         m.d.comb += [
-            weights.write_enable.eq(writes | self.load_write),
-            weights.write_address.eq(Mux(self.load_write, self.load_address, delay(m, command.address, self.update_latency, "written"))),
+            weights.write_enable.eq(delay(m, learning, written_in, "write", reset_less=False) | loading),
+            weights.write_address.eq(
+                Mux(loading, delay(m, self.load_address, loaded_in, "load_address"), delay(m, command.address, written_in, "written"))
+            ),
         ]
 
-        rows = wiring.Signature({"rows": Out(row_signature(parameters))}).create().rows
-        m.d.sync += [getattr(rows, name).eq(getattr(self.rows, name)) for name in self.rows.signature.members]
+        rows = fan_out(m, Cat(*(getattr(self.rows, name) for name in self.rows.signature.members)), count, "rows", cycles=2)
         for index, lane in enumerate(lanes):
-            selected = rows.lane == index
-            m.d.comb += [
-                lane.transposed.eq(self.transposed),
-                lane.update.eq(self.update),
-                lane.nearest.eq(self.nearest),
-                lane.weight.eq(weights.read_data[index]),
-                lane.value.eq(value),
-                lane.row.eq(row),
-                lane.enable.eq(enable),
-                lane.start.eq(start),
-                lane.capture.eq(capture),
-                lane.noise.eq(word.rotate_left(ROW_ROTATION * index % RANDOM_BITS)[RANDOM_BITS - parameters.update_shift :]),
-                lane.chain_step.eq(self.load_step | (left != 0)),
-                lane.chain_weight.eq(chain_weight),
-                lane.chain_in.eq(self.load_value if index == count - 1 else lanes[index + 1].chain),
-                lane.row_write.eq(rows.valid & (selected | (rows.lane == 0))),
+            here = wiring.Signature({"rows": Out(row_signature(parameters))}).create(path=(f"lane_{index}",)).rows
+            m.d.comb += Cat(*(getattr(here, name) for name in self.rows.signature.members)).eq(rows[index])
+            selected = here.lane == index
+            m.d.sync += [
+                lane.row_write.eq(here.valid & (selected | (here.lane == 0))),
                 lane.row_select.eq(selected),
-                lane.row_values.eq(rows.values),
-                lane.row_address.eq(rows.address),
-                lane.row_change.eq(rows.change),
-                lane.row_value.eq(rows.value),
-                weights.write_data[index].eq(Mux(self.load_write, lane.chain[: parameters.weight.width].as_signed(), lane.learned)),
+                lane.row_values.eq(here.values),
+                lane.row_address.eq(here.address),
+                lane.row_change.eq(here.change),
+                lane.row_value.eq(here.value),
+                weights.write_data[index].eq(Mux(loaded[index], lane.chain[: parameters.weight.width].as_signed(), lane.learned)),
+            ]
+            m.d.comb += [
+                lane.transposed.eq(transposed[index]),
+                lane.update.eq(update[index]),
+                lane.nearest.eq(nearest[index]),
+                lane.weight.eq(weights.read_data[index]),
+                lane.value.eq(value[index].as_signed()),
+                lane.row.eq(row[index]),
+                lane.enable.eq(enable[index]),
+                lane.start.eq(start[index]),
+                lane.capture.eq(capture[index]),
+                lane.noise.eq(words[index].rotate_left(ROW_ROTATION * index % RANDOM_BITS)[RANDOM_BITS - parameters.update_shift :]),
+                lane.chain_step.eq(step[index]),
+                lane.chain_weight.eq(chain_weight[index]),
+                lane.chain_in.eq(delay(m, self.load_value, BROADCAST, "load_value") if index == count - 1 else lanes[index + 1].chain),
             ]
         m.d.comb += self.fetched.eq(lanes[0].chain)
 
@@ -237,24 +256,31 @@ class LaneArray(wiring.Component):
             terms = [Signal(signed(bits), name=f"tree_{level}_{index}", reset_less=True) for index in range(len(pairs))]
             m.d.sync += [term.eq(sum(pair)) for term, pair in zip(terms, pairs, strict=True)]
         across = [
-            delay(m, flag, self.transposed_latency(parameters), f"across_{name}", reset_less=name != "valid")
+            delay(m, flag, self.transposed_latency(parameters) - 1, f"across_{name}", reset_less=name != "valid")
             for name, flag in (
                 ("valid", command.valid & self.transposed),
                 ("restart", command.restart),
                 ("overwrite", command.overwrite),
             )
         ]
-        m.d.comb += [
+        down = [
+            delay(m, flag, BROADCAST, f"down_{name}", reset_less=name != "valid")
+            for name, flag in (("valid", leaving), ("restart", restart), ("overwrite", overwrite))
+        ]
+        m.d.sync += [
             self.sum.eq(Mux(self.transposed, terms[0], lanes[0].chain)),
-            self.sum_valid.eq(Mux(self.transposed, across[0], left != 0)),
-            self.sum_restart.eq(Mux(self.transposed, across[1], restart)),
-            self.sum_overwrite.eq(Mux(self.transposed, across[2], overwrite)),
+            self.sum_valid.eq(Mux(self.transposed, across[0], down[0])),
+            self.sum_restart.eq(Mux(self.transposed, across[1], down[1])),
+            self.sum_overwrite.eq(Mux(self.transposed, across[2], down[2])),
         ]
 
+        counted = delay(m, learning, self.clipped_latency - 1, "counted", reset_less=False)
         flags = Cat(lane.clipped for lane in lanes)
-        parts = [Signal(range(9), name=f"clipped_{index}", reset_less=True) for index in range(-(-count // 8))]
-        m.d.sync += [part.eq(sum(flags[8 * index : 8 * index + 8])) for index, part in enumerate(parts)]
-        with m.If(delay(m, writes, 1, "counted", reset_less=False)):
+        parts = [Signal(range(17), name=f"clipped_{index}", reset_less=True) for index in range(-(-count // 16))]
+        halves = [Signal(range(9), name=f"clipped_half_{index}", reset_less=True) for index in range(-(-count // 8))]
+        m.d.sync += [half.eq(sum(flags[8 * index : 8 * index + 8])) for index, half in enumerate(halves)]
+        m.d.sync += [part.eq(sum(halves[2 * index : 2 * index + 2])) for index, part in enumerate(parts)]
+        with m.If(counted):
             m.d.sync += self.clipped.eq(sum(parts))
         with m.Else():
             m.d.sync += self.clipped.eq(0)

@@ -1,30 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
 """The weight memory that the lanes share."""
 
+import math
 from typing import Final
 
-from amaranth.hdl import Module, signed
+from amaranth.hdl import Cat, Module, Value, signed
 from amaranth.lib import data, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from ..firmware.parameters import EngineParameters
+from .pipeline import fan_out
+from .primitives.block_memory import BlockMemory
+
+FAN_OUT: Final = 2
+"""Registers of an address on its way to the memories."""
 
 
 class WeightMemory(wiring.Component):
     """One word for each lane at every address; all lanes use one address.
+
+    Neighbouring lanes share memories, as many as fill words of 72 bits: a 36-bit block RAM holds 3 weights of 12 bits, or 4 of 9.
 
     Ports
     -----
     read_address : In
     read_data : Out, a signed weight per lane
     write_enable, write_address, write_data : In
+        The data come `FAN_OUT` cycles after enable and address.
 
-    The data of a read appear 2 cycles after its address (memory, then output register). An address must not be read
-    and written in the same cycle. Throughput one read and one write a cycle.
+    The data of a read appear `latency` cycles after its address; those of a write are in the memory `FAN_OUT` + 1 cycles after its
+    enable. An address must not be read in the cycle in which it is written. Throughput one read and one write a cycle.
     """
 
-    latency: Final = 2
+    latency: Final = FAN_OUT + BlockMemory.latency
 
     def __init__(self, parameters: EngineParameters) -> None:
         self.lanes = parameters.lanes
@@ -43,15 +51,20 @@ class WeightMemory(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        for lane in range(self.lanes):
-            memory = Memory(shape=self.shape, depth=self.depth, init=[])
-            m.submodules[f"lane_{lane}"] = memory
-            write, read = memory.write_port(), memory.read_port()
+        width = self.shape.width
+        size = min(72 // math.gcd(width, 72), 16)
+        groups = [range(first, min(first + size, self.lanes)) for first in range(0, self.lanes, size)]
+        reads = fan_out(m, self.read_address, len(groups), "read", cycles=FAN_OUT, leaf=1)
+        writes = fan_out(m, self.write_address, len(groups), "write", cycles=FAN_OUT, leaf=1)
+        enables = fan_out(m, self.write_enable, len(groups), "enable", cycles=FAN_OUT, leaf=1, reset_less=False)
+        for index, group in enumerate(groups):
+            m.submodules[f"group_{index}"] = memory = BlockMemory(len(group) * width, self.depth)
+            words: list[Value] = [self.write_data[lane] for lane in group]
             m.d.comb += [
-                read.addr.eq(self.read_address),
-                write.en.eq(self.write_enable),
-                write.addr.eq(self.write_address),
-                write.data.eq(self.write_data[lane]),
+                memory.read_address.eq(reads[index]),
+                memory.write_address.eq(writes[index]),
+                memory.write_enable.eq(enables[index]),
+                memory.write_data.eq(Cat(*words)),
             ]
-            m.d.sync += self.read_data[lane].eq(read.data)
+            m.d.comb += [self.read_data[lane].eq(memory.read_data.word_select(place, width)) for place, lane in enumerate(group)]
         return m

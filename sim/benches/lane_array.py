@@ -13,7 +13,7 @@ from ...rtl_gen.lane import Lane
 from ...rtl_gen.lane_array import LaneArray
 from .cycles import Cycles, engine_parameters, spread
 
-SETTLED = 40
+SETTLED = 60
 """Cycles after which nothing is under way in any array, whatever its lanes."""
 
 
@@ -50,6 +50,7 @@ class _Array:
             word = []
             for _ in range(self.parameters.lanes):
                 word.append((await self.bench.step({"load_step": 1}))["fetched"])
+                await self.bench.wait(LaneArray.step_latency - 1)
             assert word == self.weights[address].tolist(), f"address {address}"
 
     async def step(self, command: dict[str, int] | None = None) -> None:
@@ -158,8 +159,6 @@ async def transposed(dut: Any) -> None:
             await array.write_rows(block, values, changes, random.getrandbits(1))
             held[block, rows:] = 0
             held[block, :rows] = changes
-        # Visible from the second cycle after the write.
-        await array.bench.wait(1)
         for _ in range(60):
             while random.random() < 0.2:
                 await array.step()
@@ -186,7 +185,6 @@ async def update(dut: Any) -> None:
             await array.write_rows(block, row, [0] * lanes, 1)
             # A write of changes alone leaves the deviations.
             await array.write_rows(block, [array.vector()], [array.vector()], 0)
-        await array.bench.wait(1)
         for address in random.sample(range(parameters.weight_depth), parameters.weight_depth):
             while random.random() < 0.2:
                 await array.step()

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A signed multiplier with the registers of a DSP block."""
+
+from typing import Any, Final
+
+import numpy as np
+from amaranth.hdl import ClockSignal, Const, Instance, Module, Signal, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from ...firmware.arithmetic import IntArray
+from .technology import Technology
+
+ECP5_BITS: Final = 18
+"""Operand bits of an ECP5 multiplier, MULT18X18D (Lattice FPGA-TN-02205, sysDSP usage guide)."""
+
+
+class Multiplier(wiring.Component):
+    """``product = left * right``, exactly.
+
+    Parameters
+    ----------
+    left_bits, right_bits : int
+        Signed bits of the operands.
+
+    Ports
+    -----
+    left, right : In, signed
+    product : Out, signed(left_bits + right_bits)
+
+    Latency 3 cycles: registers at the inputs, inside and at the output. Throughput one product a cycle.
+    """
+
+    latency: Final = 3
+
+    def __init__(self, left_bits: int, right_bits: int) -> None:
+        self.left_bits = left_bits
+        self.right_bits = right_bits
+        super().__init__(
+            {"left": In(signed(left_bits)), "right": In(signed(right_bits)), "product": Out(signed(left_bits + right_bits))}
+        )
+
+    @staticmethod
+    def model(left: IntArray, right: IntArray) -> IntArray:
+        """Products, same shape, of int64 operands of at most 63 bits together."""
+        return np.asarray(left * right)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        if Technology.of(platform) is Technology.ECP5 and max(self.left_bits, self.right_bits) <= ECP5_BITS:
+            m.submodules.block = self._ecp5()
+            return m
+        left, right = Signal.like(self.left, reset_less=True), Signal.like(self.right, reset_less=True)
+        inner = Signal.like(self.product, reset_less=True)
+        m.d.sync += [left.eq(self.left), right.eq(self.right), inner.eq(left * right), self.product.eq(inner)]
+        return m
+
+    def _ecp5(self) -> Instance:
+        ports: dict[str, Any] = {}
+        for bit in range(ECP5_BITS):
+            # Bits above an operand repeat its sign.
+            ports[f"i_A{bit}"] = self.left[min(bit, self.left_bits - 1)]
+            ports[f"i_B{bit}"] = self.right[min(bit, self.right_bits - 1)]
+            ports[f"i_C{bit}"] = Const(0, 1)
+        for bit in range(2 * ECP5_BITS):
+            ports[f"o_P{bit}"] = self.product[bit] if bit < len(self.product) else Signal(name=f"above_{bit}")
+        for index in range(4):
+            used = index == 0
+            ports[f"i_CLK{index}"] = ClockSignal() if used else Const(0, 1)
+            ports[f"i_CE{index}"] = Const(used, 1)
+            ports[f"i_RST{index}"] = Const(0, 1)
+        return Instance(
+            "MULT18X18D",
+            p_REG_INPUTA_CLK="CLK0",
+            p_REG_INPUTB_CLK="CLK0",
+            p_REG_INPUTC_CLK="NONE",
+            p_REG_PIPELINE_CLK="CLK0",
+            p_REG_OUTPUT_CLK="CLK0",
+            p_GSR="DISABLED",
+            p_SOURCEB_MODE="B_SHIFT",
+            p_MULT_BYPASS="DISABLED",
+            p_RESETMODE="SYNC",
+            i_SIGNEDA=Const(1, 1),
+            i_SIGNEDB=Const(1, 1),
+            i_SOURCEA=Const(0, 1),
+            i_SOURCEB=Const(0, 1),
+            **ports,
+        )
