@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 from ..firmware.arithmetic import ACTIVATIONS, BASE_FRACTION, SLOPE_FRACTION, IntArray, activate, activation_table
 from ..firmware.formats import Format
 from .pipeline import delay
+from .primitives.multiplier import Multiplier
 
 
 class Activation(wiring.Component):
@@ -33,10 +34,10 @@ class Activation(wiring.Component):
     slope : Out, 7
         Slope of the segment, U1.6.
 
-    Latency 4 cycles, throughput one value a cycle.
+    Latency 6 cycles, throughput one value a cycle.
     """
 
-    latency: Final = 4
+    latency: Final = 3 + Multiplier.latency
 
     def __init__(self, pre_activation: Format) -> None:
         self.fraction = pre_activation.fraction
@@ -74,11 +75,14 @@ class Activation(wiring.Component):
         with m.If((self.kind == ACTIVATIONS.index("hard_sigmoid")) & negative):
             m.d.sync += [base.eq(0), slope.eq(0), sign.eq(0)]
 
-        product = Signal(len(within) + len(slope), reset_less=True)
+        # Both factors are unsigned: a zero above them is their sign.
+        m.submodules.multiplier = multiplier = Multiplier(len(within) + 1, len(slope) + 1)
+        m.d.comb += [multiplier.left.eq(within), multiplier.right.eq(slope)]
+        waiting = {name: delay(m, value, Multiplier.latency, name) for name, value in (("base", base), ("sign", sign), ("slope", slope))}
+        product = multiplier.product[: len(within) + len(slope)]
         m.d.sync += [
-            product.eq(within * slope),
-            self.magnitude.eq((delay(m, base, 1, "base") << (SLOPE_FRACTION + self.fraction - BASE_FRACTION)) + product),
-            self.negative.eq(delay(m, sign, 1, "sign")),
-            self.slope.eq(delay(m, slope, 1, "slope")),
+            self.magnitude.eq((waiting["base"] << (SLOPE_FRACTION + self.fraction - BASE_FRACTION)) + product),
+            self.negative.eq(waiting["sign"]),
+            self.slope.eq(waiting["slope"]),
         ]
         return m

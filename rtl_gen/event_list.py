@@ -2,11 +2,13 @@
 """Lists of the neurons that matter: changed ones, or those that are not zero."""
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from amaranth.hdl import Module, Signal, signed
 from amaranth.lib import data, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
+
+from .primitives.block_memory import BlockMemory
 
 INDEX_BITS = 12
 """Bits of a neuron's number within its layer."""
@@ -34,12 +36,14 @@ class EventList(wiring.Component):
     push, index, value : In
         Append a pair; at the earliest in the cycle after ``begin``.
     read_address, entry : In, Out
-        A pair, one cycle after its address.
+        A pair, `latency` cycles after its address; not one that is pushed in the cycle of its address.
     read_node, count : In, Out
-        Length of a layer's list, in the same cycle; up to date from the second cycle after the last push.
+        Length of a layer's list, `latency` cycles after its number, asked for at the earliest in the second cycle after the last push.
 
     Throughput one pair a cycle, written and read.
     """
+
+    latency: Final = BlockMemory.latency
 
     def __init__(self, value_bits: int, depth: int, nodes: int) -> None:
         self.value_bits = value_bits
@@ -79,10 +83,8 @@ class EventList(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.entries = entries = Memory(shape=self.layout, depth=self.depth, init=[])
-        m.submodules.counts = counts = Memory(shape=INDEX_BITS, depth=self.nodes, init=[])
-        write, read = entries.write_port(), entries.read_port()
-        write_count, read_count = counts.write_port(), counts.read_port(domain="comb")
+        m.submodules.entries = entries = BlockMemory(self.layout, self.depth)
+        m.submodules.counts = counts = BlockMemory(INDEX_BITS, self.nodes)
 
         address = Signal(range(self.depth), reset_less=True)
         length = Signal(INDEX_BITS, reset_less=True)
@@ -94,16 +96,16 @@ class EventList(wiring.Component):
         with m.Elif(self.push):
             m.d.sync += [address.eq(address + 1), length.eq(length + 1)]
         m.d.comb += [
-            write.en.eq(self.push),
-            write.addr.eq(address),
-            write.data.index.eq(self.index),
-            write.data.value.eq(self.value),
-            write_count.en.eq(dirty),
-            write_count.addr.eq(node),
-            write_count.data.eq(length),
-            read.addr.eq(self.read_address),
-            self.entry.eq(read.data),
-            read_count.addr.eq(self.read_node),
-            self.count.eq(read_count.data),
+            entries.write_enable.eq(self.push),
+            entries.write_address.eq(address),
+            entries.write_data.index.eq(self.index),
+            entries.write_data.value.eq(self.value),
+            counts.write_enable.eq(dirty),
+            counts.write_address.eq(node),
+            counts.write_data.eq(length),
+            entries.read_address.eq(self.read_address),
+            self.entry.eq(entries.read_data),
+            counts.read_address.eq(self.read_node),
+            self.count.eq(counts.read_data),
         ]
         return m

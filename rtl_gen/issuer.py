@@ -14,13 +14,16 @@ from ..firmware.parameters import EngineParameters
 from .event_list import INDEX_BITS
 from .instruction import INSTRUCTION
 from .lane_array import LaneArray, command_signature
-from .neurons import SUM_LATENCY
+from .neurons import LIST_LATENCY, SUM_LATENCY
 from .pipeline import delay
 
-ISSUE: Final = 3
-"""Cycles from a list address to its command."""
+ISSUE: Final = LIST_LATENCY + 3
+"""Cycles from the choice of a source to its command."""
 
-PASS: Final = SUM_LATENCY
+LOOK: Final = LIST_LATENCY + 1
+"""Cycles from a start until the length of the list is known."""
+
+PASS: Final = SUM_LATENCY - 1
 """Least cycles from one row block of a transposed pass to the next, so that a drive is written before it is read again."""
 
 
@@ -46,7 +49,7 @@ class Issuer(wiring.Component):
     command : Out
         See `lane_array.command_signature`.
     list_full, list_address, list_node : Out
-        Entry of an event list wanted; `entry_index`, `entry_value` : In, a cycle later; `count` : In, at once.
+        Entry of an event list wanted; `entry_index`, `entry_value`, `count` : In, `neurons.LIST_LATENCY` cycles later.
     block, changed_block, valued_block : Out, In, In
         Flags of a row block, at once.
     event_forward, event_transposed, event_update : Out
@@ -56,9 +59,9 @@ class Issuer(wiring.Component):
     event_skipped_sources, event_skipped_columns : Out
         Sources or columns left out.
 
-    The first command comes `ISSUE` + 2 cycles after ``start``. Throughput one command a cycle, beside one cycle for each row block,
-    skipped or not. A block's last command waits: forward, until the block before has had a cycle for each of its rows and one more;
-    transposed, until `PASS` + 1 cycles after the block began.
+    The first command comes `ISSUE` + 3 cycles after the start of a transposed pass, `LOOK` - 1 later in the others. Throughput one
+    command a cycle, beside two cycles for each row block, skipped or not. A block's last command waits: forward, until the block before
+    has had a cycle for each of its rows and one more; transposed, until `PASS` - 3 cycles after the block's first.
     """
 
     def __init__(self, parameters: EngineParameters) -> None:
@@ -195,20 +198,23 @@ class Issuer(wiring.Component):
         inner = Signal(INDEX_BITS, reset_less=True)
         inner_left = Signal(INDEX_BITS, reset_less=True)
         empty = Signal(reset_less=True)
-        rows = Signal(range(lanes + 1))
-        m.d.comb += rows.eq(Mux(left > lanes, lanes, left))
+        rows = Signal(range(lanes + 1), reset_less=True)
+        final = Signal(reset_less=True)
         length = Signal(INDEX_BITS)
         m.d.comb += length.eq(Mux(transposed, now.columns, self.count))
-        active = Signal()
+        active = Signal(reset_less=True)
+        m.d.sync += [rows.eq(Mux(left > lanes, lanes, left)), final.eq(left <= lanes), empty.eq(length == 0)]
         with m.If(transposed):
-            m.d.comb += active.eq(self.changed_block | (now.first & first_block))
+            m.d.sync += active.eq(self.changed_block | (now.first & first_block))
         with m.Elif(self.update):
-            m.d.comb += active.eq(self.valued_block & (self.count != 0))
+            m.d.sync += active.eq(self.valued_block & (self.count != 0))
         with m.Else():
-            m.d.comb += active.eq((self.count != 0) | now.first)
+            m.d.sync += active.eq((self.count != 0) | now.first)
 
         # A forward block's sums leave the chain before the next block's come; a transposed pass waits for its drives.
         spacing = Signal(range(max(lanes, PASS) + 1))
+        spaced = Signal()
+        m.d.sync += spaced.eq(spacing <= 1)
         with m.If(spacing != 0):
             m.d.sync += spacing.eq(spacing - 1)
         forward_drain = ISSUE + LaneArray.forward_latency + SUM_LATENCY
@@ -217,6 +223,7 @@ class Issuer(wiring.Component):
         drain = Signal(range(max(forward_drain + lanes, transposed_drain, update_drain) + 1))
 
         issue, last, go = Signal(), Signal(), Signal()
+        single = Signal(reset_less=True)
         next_block = Signal()
         with m.If(next_block):
             m.d.sync += [
@@ -225,46 +232,54 @@ class Issuer(wiring.Component):
                 left.eq(left - lanes),
                 turn.eq(turn + ROW_ROTATION * lanes % RANDOM_BITS),
             ]
+        look = Signal(range(LOOK))
+        m.d.sync += [self.event_skipped_sources.eq(0), self.event_skipped_columns.eq(0)]
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.idle.eq(1)
+                m.d.sync += [
+                    now.eq(self.instruction),
+                    base.eq(self.instruction.weights),
+                    self.block.eq(self.instruction.row),
+                    left.eq(self.instruction.rows),
+                    turn.eq(0),
+                    first_block.eq(1),
+                    look.eq(LOOK - 2),
+                ]
                 with m.If(self.start):
-                    m.d.sync += [
-                        now.eq(self.instruction),
-                        base.eq(self.instruction.weights),
-                        self.block.eq(self.instruction.row),
-                        left.eq(self.instruction.rows),
-                        turn.eq(0),
-                        first_block.eq(1),
-                    ]
+                    m.next = "LIST"
+                    with m.If(self.instruction.op == Op.TRANSPOSED):
+                        m.next = "BLOCK"
+            with m.State("LIST"):
+                m.d.sync += look.eq(look - 1)
+                with m.If(look == 0):
                     m.next = "BLOCK"
             with m.State("BLOCK"):
-                m.d.sync += [
-                    inner.eq(0),
-                    inner_left.eq(Mux(length == 0, 1, length)),
-                    empty.eq(length == 0),
-                ]
+                with m.If(transposed):
+                    m.d.sync += spacing.eq(PASS - 2)
+                m.next = "CHOOSE"
+            with m.State("CHOOSE"):
+                m.d.sync += [inner.eq(0), inner_left.eq(Mux(empty, 1, length)), single.eq(empty | (length == 1))]
                 with m.If(active):
-                    m.d.comb += self.event_skipped_sources.eq(Mux(transposed, 0, now.columns - length))
-                    with m.If(transposed):
-                        m.d.sync += spacing.eq(PASS)
+                    m.d.sync += self.event_skipped_sources.eq(Mux(transposed, 0, now.columns - length))
                     m.next = "RUN"
                 with m.Else():
                     with m.If(transposed):
-                        m.d.comb += self.event_skipped_columns.eq(now.columns)
+                        m.d.sync += self.event_skipped_columns.eq(now.columns)
                     with m.Else():
-                        m.d.comb += self.event_skipped_sources.eq(now.columns)
+                        m.d.sync += self.event_skipped_sources.eq(now.columns)
                     m.d.comb += next_block.eq(1)
-                    with m.If(left <= lanes):
+                    m.next = "BLOCK"
+                    with m.If(final):
                         m.next = "DRAIN"
             with m.State("RUN"):
                 m.d.comb += [
-                    last.eq(inner_left == 1),
-                    issue.eq(~last | self.update | (spacing == 0)),
+                    last.eq(single),
+                    issue.eq(~last | self.update | spaced),
                     go.eq(issue & last),
                 ]
                 with m.If(issue):
-                    m.d.sync += [inner.eq(inner + 1), inner_left.eq(inner_left - 1)]
+                    m.d.sync += [inner.eq(inner + 1), inner_left.eq(inner_left - 1), single.eq(inner_left == 2)]
                 with m.If(go):
                     m.d.comb += next_block.eq(1)
                     m.d.sync += first_block.eq(0)
@@ -275,7 +290,7 @@ class Issuer(wiring.Component):
                     with m.Else():
                         m.d.sync += drain.eq(update_drain)
                     m.next = "BLOCK"
-                    with m.If(left <= lanes):
+                    with m.If(final):
                         m.next = "DRAIN"
             with m.State("DRAIN"):
                 with m.If(drain == 0):
@@ -284,15 +299,17 @@ class Issuer(wiring.Component):
             m.d.sync += drain.eq(drain - 1)
 
         # The list is read while the block's part of the address waits; then both meet.
-        column = Signal(INDEX_BITS)
-        value = Signal(signed(parameters.broadcast_bits))
-        m.d.sync += self.list_address.eq(now.source + inner)
+        read = 1 + LIST_LATENCY
+        none = delay(m, empty, read, "none")
+        column = Signal(INDEX_BITS, reset_less=True)
+        value = Signal.like(self.entry_value, reset_less=True)
+        m.d.sync += [
+            self.list_address.eq(now.source + inner),
+            column.eq(Mux(transposed, delay(m, inner, read, "inner"), Mux(none, 0, self.entry_index))),
+            value.eq(Mux(none, 0, self.entry_value)),
+        ]
         shift = Signal(range(parameters.broadcast_bits), reset_less=True)
         m.d.sync += shift.eq(now.shift - self.rate)
-        m.d.comb += [
-            column.eq(Mux(transposed, delay(m, inner, 2, "inner"), Mux(delay(m, empty, 2, "empty"), 0, self.entry_index))),
-            value.eq(Mux(delay(m, empty, 2, "none"), 0, self.entry_value)),
-        ]
         command = self.command
         flags = {
             "valid": issue,
@@ -301,21 +318,23 @@ class Issuer(wiring.Component):
             "restart": (inner == 0) & transposed | first_block & ~transposed,
             "overwrite": now.first & (first_block | ~transposed),
         }
+        waited = {name: delay(m, part, read + 1, name) for name, part in (("base", base), ("block", self.block), ("rows", rows), ("turn", turn))}
         m.d.sync += [
-            command.address.eq(delay(m, base, 2, "base") + column),
-            command.row.eq(delay(m, self.block, 2, "block")),
-            command.rows.eq(delay(m, rows, 2, "rows")),
-            command.turn.eq(delay(m, turn, 2, "turn")),
+            command.address.eq(waited["base"] + column),
+            command.row.eq(waited["block"]),
+            command.rows.eq(waited["rows"]),
+            command.turn.eq(waited["turn"]),
             command.column.eq(now.column + column),
             command.value.eq(Mux(self.update, (value << shift)[: parameters.broadcast_bits].as_signed(), value)),
         ]
         for name, flag in flags.items():
-            m.d.sync += getattr(command, name).eq(delay(m, flag, 2, name, reset_less=name != "valid"))
+            m.d.sync += getattr(command, name).eq(delay(m, flag, read + 1, name, reset_less=name != "valid"))
 
-        m.d.comb += [
-            self.event_forward.eq(issue & (now.op == Op.FORWARD) & ~empty),
+        counts = issue & ~empty
+        m.d.sync += [
+            self.event_forward.eq(counts & ~transposed & ~self.update),
             self.event_transposed.eq(issue & transposed),
             self.event_update.eq(issue & self.update),
-            self.event_lanes.eq(Mux(issue & ~empty, rows, Const(0))),
+            self.event_lanes.eq(Mux(counts, rows, Const(0))),
         ]
         return m

@@ -18,12 +18,17 @@ from .instruction import INSTRUCTION
 from .lane_array import row_signature
 from .output_error import OutputError
 from .pipeline import delay
+from .primitives.block_memory import BlockMemory
+from .primitives.multiplier import Multiplier
 from .rounding import RoundSaturate
 
-SUM_LATENCY: Final = 5
+SUM_LATENCY: Final = 3 + BlockMemory.latency
 """Cycles from a sum to its drive in the memory."""
 
-ROUNDED: Final = 1 + RoundSaturate.latency
+LIST_LATENCY: Final = EventList.latency + 1
+"""Cycles from the address of a list's entry to the entry, and from a layer's number to the length of its list."""
+
+ROUNDED: Final = BlockMemory.latency + RoundSaturate.latency
 """Cycles from the address of a drive to its rounded value."""
 SLOPED: Final = ROUNDED + Activation.latency
 """... to its activation, or its product with the slope."""
@@ -31,7 +36,9 @@ RESULT: Final = SLOPED + RoundSaturate.latency
 """... to the rounded state or deviation."""
 COMPARED: Final = RESULT + 2
 """... to the change."""
-DRAIN: Final = COMPARED + 4
+TOLD: Final = COMPARED + 1
+"""... to whether it is one."""
+DRAIN: Final = TOLD + 3
 """Cycles from the last neuron's address until lists, rows and flags may be read."""
 
 
@@ -64,9 +71,9 @@ class NeuronUnit(wiring.Component):
         Which list (the changes of the last instruction for the layer, none after PREDICT; full: the states), which entry,
         which layer. SNAPSHOT leaves the lists; DIFFERENCE leaves the changes undefined, in list, rows and flags.
     entry_index, entry_value : Out
-        The entry, one cycle later.
+        The entry, `LIST_LATENCY` cycles later.
     count : Out
-        Length of the layer's list, at once.
+        Length of the layer's list, `LIST_LATENCY` cycles after its number.
     block, changed_block, valued_block : In, Out
         Whether a row block holds a change, or a value that is not zero, at once.
     clear_changed, changed : In, Out
@@ -76,7 +83,7 @@ class NeuronUnit(wiring.Component):
     prediction : Out
         Of the last ERROR with ``first`` or PREDICT.
     read_address, read_state, read_slope, read_deviation : In, Out
-        Contents of the memories for the host, 1 cycle later, while idle.
+        Contents of the memories for the host, `read_latency` cycles later, while idle.
     event_... : Out
         Pulses for the performance counters.
 
@@ -84,6 +91,8 @@ class NeuronUnit(wiring.Component):
     ``rows + DRAIN``. Sums one a cycle. `model_sums`, `model_activate`, `model_deviate` and
     `OutputError.model` say what comes out.
     """
+
+    read_latency: Final = BlockMemory.latency
 
     def __init__(self, parameters: EngineParameters) -> None:
         self.parameters = parameters
@@ -158,15 +167,12 @@ class NeuronUnit(wiring.Component):
         parameters = self.parameters
         depth, vector = parameters.neuron_depth, signed(parameters.vector_bits)
         instruction = Signal(INSTRUCTION, reset_less=True)
-        activating, deviating, copying, differing = Signal(), Signal(), Signal(), Signal()
+        activating, deviating, copying, differing, of_error = (Signal(name=name) for name in ("activating", "deviating", "copying", "differing", "of_error"))
 
         state_layout = data.StructLayout({"value": vector, "slope": SLOPE_FRACTION + 1})
-        m.submodules.drives = drives = Memory(shape=signed(parameters.drive_bits), depth=depth, init=[])
-        m.submodules.states = states = Memory(shape=state_layout, depth=depth, init=[])
-        m.submodules.deviations = deviations = Memory(shape=vector, depth=depth, init=[])
-        drive_write, drive_read = drives.write_port(), drives.read_port()
-        state_write, state_read = states.write_port(), states.read_port()
-        deviation_write, deviation_read = deviations.write_port(), deviations.read_port()
+        m.submodules.drives = drives = BlockMemory(signed(parameters.drive_bits), depth)
+        m.submodules.states = states = BlockMemory(state_layout, depth)
+        m.submodules.deviations = deviations = BlockMemory(vector, depth)
         m.submodules.changes = changes = EventList(parameters.vector_bits + 1, depth, parameters.program_depth)
         m.submodules.nonzero = nonzero = EventList(parameters.vector_bits, depth, parameters.program_depth)
 
@@ -181,14 +187,14 @@ class NeuronUnit(wiring.Component):
         ]
         with m.If(self.sum_valid):
             m.d.sync += address.eq(Mux(self.sum_restart, self.sum_target, address + 1))
-        reading = delay(m, self.sum_valid, 2, "reading", reset_less=False)
-        read_address = delay(m, address, 1, "sum_read")
-        overwrite = delay(m, self.sum_overwrite, 3, "overwrite")
-        m.d.sync += added.eq(delay(m, fine, 1, "shifted") + Mux(overwrite, 0, drive_read.data))
+        reading = delay(m, self.sum_valid, 1, "reading", reset_less=False)
+        read = 1 + BlockMemory.latency
+        overwrite = delay(m, self.sum_overwrite, read, "overwrite")
+        m.d.sync += added.eq(delay(m, fine, read - 2, "shifted") + Mux(overwrite, 0, drives.read_data))
         m.d.comb += [
-            drive_write.en.eq(delay(m, reading, 2, "writing", reset_less=False)),
-            drive_write.addr.eq(delay(m, read_address, 2, "sum_written")),
-            drive_write.data.eq(added),
+            drives.write_enable.eq(delay(m, reading, read, "writing", reset_less=False)),
+            drives.write_address.eq(delay(m, address, read, "sum_written")),
+            drives.write_data.eq(added),
         ]
 
         # The walk over a layer.
@@ -196,7 +202,7 @@ class NeuronUnit(wiring.Component):
         left = Signal(INDEX_BITS, reset_less=True)
         walk = Signal(range(depth), reset_less=True)
         drain = Signal(range(DRAIN + 1))
-        m.submodules.error = error = OutputError(parameters.drive_bits, read_latency=2)
+        m.submodules.error = error = OutputError(parameters.drive_bits, read_latency=1 + BlockMemory.latency)
         erring = Signal()
         m.d.comb += self.idle.eq(~walking & (drain == 0) & ~erring)
         with m.If(drain != 0):
@@ -218,6 +224,7 @@ class NeuronUnit(wiring.Component):
                 deviating.eq(starting == Op.DEVIATE),
                 copying.eq(starting == Op.SNAPSHOT),
                 differing.eq(starting == Op.DIFFERENCE),
+                of_error.eq(starting == Op.ERROR),
             ]
         error_start = Signal()
         m.d.sync += error_start.eq(self.start & ~serial)
@@ -228,7 +235,7 @@ class NeuronUnit(wiring.Component):
             error.label.eq(self.label),
             error.error_bits.eq(instruction.bits),
             error.shift.eq(instruction.round),
-            error.drive.eq(drive_read.data),
+            error.drive.eq(drives.read_data),
         ]
         # A later error of the clamped phase leaves both as they were.
         of_sample = instruction.first | (instruction.op == Op.PREDICT)
@@ -238,24 +245,24 @@ class NeuronUnit(wiring.Component):
             m.d.sync += [erring.eq(0), drain.eq(DRAIN)]
         error_address = Signal(range(depth), reset_less=True)
         m.d.sync += error_address.eq(instruction.target + error.index)
-        m.d.comb += drive_read.addr.eq(Mux(reading, read_address, Mux(erring, error_address, walk)))
+        m.d.comb += drives.read_address.eq(Mux(reading, address, Mux(erring, error_address, walk)))
 
         m.submodules.first_round = first_round = RoundSaturate(
             parameters.drive_bits, max(parameters.pre_activation.width, parameters.drive.width, LOGIT_BITS + 1)
         )
         m.submodules.activation = activation = Activation(parameters.pre_activation)
         m.d.comb += [
-            first_round.value.eq(drive_read.data),
+            first_round.value.eq(drives.read_data),
             first_round.shift.eq(instruction.round),
             first_round.bits.eq(Mux(activating, parameters.pre_activation.magnitude_bits, parameters.drive.magnitude_bits)),
             activation.value.eq(first_round.result),
             activation.kind.eq(instruction.kind),
         ]
-        product = Signal(signed(parameters.drive.width + SLOPE_FRACTION + 1), reset_less=True)
-        factor = Signal(signed(parameters.drive.width), reset_less=True)
-        slope = Signal(SLOPE_FRACTION + 1, reset_less=True)
-        m.d.sync += [factor.eq(first_round.result), slope.eq(state_read.data.slope), product.eq(factor * slope)]
-        sloped = delay(m, product, Activation.latency - 2, "sloped")
+        # The slope is unsigned: a zero above it is its sign.
+        m.submodules.multiplier = multiplier = Multiplier(parameters.drive.width, SLOPE_FRACTION + 2)
+        m.d.comb += [multiplier.left.eq(first_round.result), multiplier.right.eq(states.read_data.slope)]
+        product = multiplier.product[: parameters.drive.width + SLOPE_FRACTION + 1]
+        sloped = delay(m, product, Activation.latency - Multiplier.latency, "sloped")
         m.submodules.second_round = second_round = RoundSaturate(
             max(parameters.drive.width, parameters.pre_activation.fraction + 1) + SLOPE_FRACTION + 1, parameters.vector_bits
         )
@@ -267,54 +274,65 @@ class NeuronUnit(wiring.Component):
 
         walked = [walking]
         addresses = [walk]
-        for cycle in range(1, COMPARED + 1):
+        for cycle in range(1, TOLD + 1):
             walked.append(delay(m, walked[-1], 1, f"walked_{cycle}", reset_less=False))
             addresses.append(delay(m, addresses[-1], 1, f"address_{cycle}"))
         host = self.idle
+        erred_address = Signal(range(depth), reset_less=True)
         m.d.comb += [
-            state_read.addr.eq(Mux(host, self.read_address, Mux(deviating, addresses[ROUNDED - 1], addresses[RESULT]))),
-            deviation_read.addr.eq(
-                Mux(host, self.read_address, Mux(erring, (instruction.target + error.error_index)[: len(walk)], addresses[RESULT]))
+            states.read_address.eq(
+                Mux(
+                    host,
+                    self.read_address,
+                    Mux(deviating, addresses[ROUNDED - BlockMemory.latency], addresses[RESULT + 1 - BlockMemory.latency]),
+                )
             ),
-            self.read_state.eq(state_read.data.value),
-            self.read_slope.eq(state_read.data.slope),
-            self.read_deviation.eq(deviation_read.data),
+            deviations.read_address.eq(
+                Mux(host, self.read_address, Mux(of_error, erred_address, addresses[RESULT + 1 - BlockMemory.latency]))
+            ),
+            self.read_state.eq(states.read_data.value),
+            self.read_slope.eq(states.read_data.slope),
+            self.read_deviation.eq(deviations.read_data),
         ]
+        m.d.sync += erred_address.eq(instruction.target + error.error_index)
         fresh = Signal(vector, reset_less=True)
         negative = delay(m, activation.negative, RoundSaturate.latency, "negative") & activating
         m.d.sync += fresh.eq(Mux(negative, -second_round.result, second_round.result))
-        before = Mux(instruction.first, 0, Mux(activating, state_read.data.value, deviation_read.data))
-        value = Signal(vector, reset_less=True)
-        change = Signal(signed(parameters.vector_bits + 1), reset_less=True)
-        valid = Signal()
-        state, deviation = state_read.data.value, deviation_read.data
+        state, deviation = states.read_data.value, deviations.read_data
+        erred = delay(m, error.error, 1 + BlockMemory.latency, "erred")
+        erred_valid = delay(m, error.error_valid, 1 + BlockMemory.latency, "erred_valid", reset_less=False)
+        found, compared = Signal(vector, reset_less=True), Signal(signed(parameters.vector_bits + 1), reset_less=True)
         m.d.sync += [
-            value.eq(Mux(copying, state, Mux(differing, state - deviation, fresh))),
-            change.eq(fresh - before),
-            valid.eq(walked[COMPARED - 1]),
+            found.eq(Mux(copying, state, Mux(differing, state - deviation, Mux(of_error, erred, fresh)))),
+            compared.eq(Mux(of_error, erred, fresh) - Mux(instruction.first, 0, Mux(activating, state, deviation))),
         ]
-        erred = delay(m, error.error, 1, "erred")
-        with m.If(delay(m, error.error_valid, 1, "erred_valid", reset_less=False)):
-            m.d.sync += [value.eq(erred), change.eq(erred - Mux(instruction.first, 0, deviation)), valid.eq(1)]
+        value, change = Signal(vector, reset_less=True), Signal(signed(parameters.vector_bits + 1), reset_less=True)
+        valid, changed, nonzero_value = Signal(), Signal(reset_less=True), Signal(reset_less=True)
+        m.d.sync += [
+            value.eq(found),
+            change.eq(compared),
+            changed.eq(compared != 0),
+            nonzero_value.eq(found != 0),
+            valid.eq(delay(m, erred_valid, 1, "erred_found", reset_less=False) | walked[TOLD - 1]),
+        ]
 
         # Results, in the order of the neurons.
         index = Signal(INDEX_BITS)
         lane = Signal(range(parameters.lanes))
         row = Signal(range(parameters.row_depth))
         neuron = Signal(range(depth))
-        changed = change != 0
         # A copy is nobody's news: changes that are still to be added to drives stay where they are.
         told = valid & ~copying
         # The output's block learns from the error of the free state.
         taught = ~activating & (instruction.first | (instruction.op != Op.ERROR))
         m.d.comb += [
-            state_write.en.eq(valid & activating),
-            state_write.addr.eq(neuron),
-            state_write.data.value.eq(value),
-            state_write.data.slope.eq(delay(m, activation.slope, COMPARED - SLOPED, "slope")),
-            deviation_write.en.eq(valid & ~activating),
-            deviation_write.addr.eq(neuron),
-            deviation_write.data.eq(value),
+            states.write_enable.eq(valid & activating),
+            states.write_address.eq(neuron),
+            states.write_data.value.eq(value),
+            states.write_data.slope.eq(delay(m, activation.slope, TOLD - SLOPED, "slope")),
+            deviations.write_enable.eq(valid & ~activating),
+            deviations.write_address.eq(neuron),
+            deviations.write_data.eq(value),
             self.rows.valid.eq(told),
             self.rows.lane.eq(lane),
             self.rows.address.eq(row),
@@ -330,14 +348,16 @@ class NeuronUnit(wiring.Component):
                 m.d.sync += [lane.eq(0), row.eq(row + 1)]
 
         listed = ~self.skip_sources
+        input_begin, input_push, input_nonzero = Signal(), Signal(), Signal(reset_less=True)
+        input_value = Signal.like(self.input_value, reset_less=True)
         m.d.comb += [
-            changes.begin.eq((self.start & (starting != Op.SNAPSHOT)) | self.input_begin),
-            changes.base.eq(Mux(self.input_begin, 0, self.instruction.target)),
-            changes.node.eq(Mux(self.input_begin, 0, self.instruction.node)),
+            changes.begin.eq((self.start & (starting != Op.SNAPSHOT)) | input_begin),
+            changes.base.eq(Mux(input_begin, 0, self.instruction.target)),
+            changes.node.eq(Mux(input_begin, 0, self.instruction.node)),
             nonzero.begin.eq(self.start & (starting == Op.ACTIVATE) & ~self.instruction.full),
             nonzero.base.eq(self.instruction.target),
             nonzero.node.eq(self.instruction.node),
-            nonzero.push.eq(valid & activating & ~instruction.full & ((value != 0) | listed)),
+            nonzero.push.eq(valid & activating & ~instruction.full & (nonzero_value | listed)),
             nonzero.index.eq(index),
             nonzero.value.eq(value),
             changes.push.eq(told & (changed | listed)),
@@ -347,19 +367,26 @@ class NeuronUnit(wiring.Component):
             nonzero.read_address.eq(self.list_address),
             changes.read_node.eq(self.list_node),
             nonzero.read_node.eq(self.list_node),
-            self.count.eq(Mux(self.list_full, nonzero.count, changes.count)),
-            self.entry_index.eq(Mux(self.list_full, nonzero.entry.index, changes.entry.index)),
-            self.entry_value.eq(Mux(self.list_full, nonzero.entry.value, changes.entry.value)),
         ]
-        with m.If(self.input_begin):
+        full = delay(m, self.list_full, EventList.latency, "full")
+        m.d.sync += [
+            self.count.eq(Mux(full, nonzero.count, changes.count)),
+            self.entry_index.eq(Mux(full, nonzero.entry.index, changes.entry.index)),
+            self.entry_value.eq(Mux(full, nonzero.entry.value, changes.entry.value)),
+            input_begin.eq(self.input_begin),
+            input_push.eq(self.input_push),
+            input_value.eq(self.input_value),
+            input_nonzero.eq(self.input_value != 0),
+        ]
+        with m.If(input_begin):
             m.d.sync += index.eq(0)
-        with m.If(self.input_push):
+        with m.If(input_push):
             m.d.sync += index.eq(index + 1)
-            m.d.comb += [changes.push.eq((self.input_value != 0) | listed), changes.value.eq(self.input_value)]
+            m.d.comb += [changes.push.eq(input_nonzero | listed), changes.value.eq(input_value)]
 
         for name, bit, update, flag in (
             ("changed", changed, told, self.changed_block),
-            ("valued", value != 0, told & taught, self.valued_block),
+            ("valued", nonzero_value, told & taught, self.valued_block),
         ):
             memory = Memory(shape=1, depth=parameters.row_depth, init=[])
             m.submodules[f"{name}_blocks"] = memory

@@ -20,6 +20,7 @@ from ..firmware.arithmetic import (
     saturate,
 )
 from .pipeline import delay
+from .primitives.multiplier import Multiplier
 from .rounding import RoundSaturate
 
 CLASS_BITS = 12
@@ -72,7 +73,7 @@ class OutputError(wiring.Component):
     done : Out
         A pulse after the last error.
 
-    Each pass reads one drive a cycle. ``done`` comes ``3 (classes + read_latency) + 43`` cycles after ``start``, and one more for every
+    Each pass reads one drive a cycle. ``done`` comes ``3 (classes + read_latency) + 44`` cycles after ``start``, and one more for every
     halving that brings the sum of terms below 2; with ``predict_only``, ``classes + read_latency + 2`` cycles after it.
     """
 
@@ -121,7 +122,7 @@ class OutputError(wiring.Component):
         m.submodules.logit = logit = RoundSaturate(self.drive_bits, LOGIT_BITS + 1)
         m.d.comb += [logit.shift.eq(self.shift), logit.bits.eq(LOGIT_BITS)]
         m.submodules.table = table = Memory(
-            shape=RECIPROCAL_FRACTION + 1, depth=1 << RECIPROCAL_INDEX_BITS, init=reciprocal_table().tolist()
+            shape=RECIPROCAL_FRACTION + 1, depth=1 << RECIPROCAL_INDEX_BITS, init=reciprocal_table().tolist(), attrs={"rom_style": "logic"}
         )
         entry = table.read_port()
 
@@ -184,15 +185,17 @@ class OutputError(wiring.Component):
 
         # Third pass.
         m.submodules.probability = probability = RoundSaturate(TERM_FRACTION + RECIPROCAL_FRACTION + 2, ERROR_BITS + 3)
-        product = Signal(TERM_FRACTION + RECIPROCAL_FRACTION + 1, reset_less=True)
-        m.d.sync += product.eq(term * reciprocal)
+        # Both factors are unsigned: a zero above them is their sign.
+        m.submodules.multiplier = multiplier = Multiplier(len(term) + 1, len(reciprocal) + 1)
         m.d.comb += [
             # A probability is at most 1: nothing is clipped here.
             probability.bits.eq(ERROR_BITS + 2),
-            probability.value.eq(delay(m, product, 1, "product")),
+            multiplier.left.eq(term),
+            multiplier.right.eq(reciprocal),
+            probability.value.eq(multiplier.product),
         ]
         arrived, arrived_last = delay(
-            m, Cat(summed, summed_last) & subtracting.replicate(2), 2 + probability.latency, "probability", reset_less=False
+            m, Cat(summed, summed_last) & subtracting.replicate(2), Multiplier.latency + probability.latency, "probability", reset_less=False
         )
         position = Signal(CLASS_BITS, reset_less=True)
         with m.If(restart):

@@ -1,26 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
 """Performance counters."""
 
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
-from amaranth.hdl import Array, Module, Signal
+from amaranth.hdl import Array, Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..firmware.arithmetic import IntArray
 from ..firmware.counters import NAMES
+from .pipeline import delay
+from .primitives.block_memory import BlockMemory
 
 COUNTER_BITS: Final = 48
+
+TURN: Final = 1 << (len(NAMES) - 1).bit_length()
+"""Cycles from one visit of a counter to the next."""
 
 
 class PerformanceCounters(wiring.Component):
     """A 48-bit counter for each name of `frenn.firmware.counters.NAMES`.
 
+    Steps add up in a small register for each counter; counter after counter, in turn, what it gathered is added to a memory.
+
     Parameters
     ----------
-    step_bits : int
-        Bits of the largest step in one cycle.
+    step_bits : mapping of str to int
+        Bits of the largest step of a counter in one cycle; 1 for one that is not named.
 
     Ports
     -----
@@ -28,16 +36,19 @@ class PerformanceCounters(wiring.Component):
     step_NAME : In
         Added in this cycle, unless the counters are cleared.
     select, value : In, Out
-        Counter by its position in `NAMES`; the value of the cycle before.
+        Counter by its position in `NAMES`; the value follows its steps, and a new choice, within `latency` cycles.
 
-    A step is counted in the cycle after it and can be read one cycle later. Throughput one step of each counter a cycle.
+    Throughput one step of each counter a cycle.
     """
 
-    def __init__(self, step_bits: int) -> None:
+    latency: Final = 2 * TURN + BlockMemory.latency + 4
+
+    def __init__(self, step_bits: Mapping[str, int]) -> None:
+        self.step_bits = {name: step_bits.get(name, 1) for name in NAMES}
         super().__init__(
             {
                 "clear": In(1),
-                **{f"step_{name}": In(step_bits) for name in NAMES},
+                **{f"step_{name}": In(bits) for name, bits in self.step_bits.items()},
                 "select": In(range(len(NAMES))),
                 "value": Out(COUNTER_BITS),
             }
@@ -53,13 +64,40 @@ class PerformanceCounters(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        totals = []
-        for name in NAMES:
-            total = Signal(COUNTER_BITS, name=name)
+        m.submodules.totals = totals = BlockMemory(COUNTER_BITS, TURN)
+        turn = Signal(range(TURN))
+        m.d.sync += turn.eq(turn + 1)
+
+        gathered = []
+        for index, (name, bits) in enumerate(self.step_bits.items()):
+            part = Signal(bits + TURN.bit_length() - 1, name=name)
+            visited = Signal(name=f"{name}_visited")
+            step = getattr(self, f"step_{name}")
+            m.d.sync += [visited.eq(turn == (index - 1) % TURN), part.eq(Mux(visited, 0, part) + step)]
             with m.If(self.clear):
-                m.d.sync += total.eq(0)
-            with m.Else():
-                m.d.sync += total.eq(total + getattr(self, f"step_{name}"))
-            totals.append(total)
-        m.d.sync += self.value.eq(Array(totals)[self.select])
+                m.d.sync += part.eq(0)
+            gathered.append(part)
+        taken = Signal(max(map(len, gathered)), reset_less=True)
+        m.d.sync += taken.eq(Array(gathered)[turn])
+
+        # After a clear the first visit of each counter replaces what the memory holds.
+        old = Signal(TURN)
+        m.d.sync += old.eq(Cat(old[1:], 0))
+        with m.If(self.clear):
+            m.d.sync += old.eq(~0)
+        # What is under way when the counters are cleared must not count.
+        stale = delay(m, self.clear, 1, "cleared", reset_less=False) | self.clear
+        added = Signal(COUNTER_BITS, reset_less=True)
+        read = BlockMemory.latency
+        fresh = delay(m, old[0] | stale, read, "fresh", reset_less=False)
+        m.d.sync += added.eq(Mux(fresh, 0, totals.read_data) + delay(m, Mux(stale, 0, taken), read - 1, "waiting"))
+        visited = delay(m, turn, read + 1, "written")
+        m.d.comb += [
+            totals.read_address.eq(turn),
+            totals.write_enable.eq(1),
+            totals.write_address.eq(visited),
+            totals.write_data.eq(added),
+        ]
+        with m.If(visited == self.select):
+            m.d.sync += self.value.eq(added)
         return m

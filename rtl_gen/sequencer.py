@@ -5,14 +5,17 @@ from collections.abc import Callable, Iterator, Sequence
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from ..firmware.isa import Instruction, Op
 from ..firmware.parameters import EngineParameters
 from .instruction import INSTRUCTION, INSTRUCTION_BITS
+from .primitives.block_memory import BlockMemory
 
 ARRAY_OPS = (Op.FORWARD, Op.TRANSPOSED, Op.UPDATE)
+FETCH = BlockMemory.latency + 1
+"""Cycles from an address until its instruction can be taken."""
+
 NEURON_OPS = (Op.ACTIVATE, Op.DEVIATE, Op.ERROR, Op.PREDICT, Op.SNAPSHOT, Op.DIFFERENCE)
 
 
@@ -44,7 +47,8 @@ class Sequencer(wiring.Component):
         Both units have finished.
     event_free_sweep, event_clamped_sweep : Out
 
-    Three cycles for each instruction beside its execution.
+    An instruction starts `FETCH` + 1 cycles after the program or a jump to it, and after an instruction before it in the program, whose execution
+    it overlaps; and then when both units are idle.
     """
 
     def __init__(self, parameters: EngineParameters) -> None:
@@ -113,31 +117,32 @@ class Sequencer(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.program = program = Memory(shape=INSTRUCTION_BITS, depth=self.parameters.program_depth, init=[])
-        write, read = program.write_port(), program.read_port()
+        m.submodules.program = program = BlockMemory(INSTRUCTION_BITS, self.parameters.program_depth)
+        waited = Signal(range(FETCH))
         here = Signal(range(self.parameters.program_depth), reset_less=True)
         body = Signal.like(here, reset_less=True)
         turns = Signal(len(self.instruction.count), reset_less=True)
         m.d.comb += [
-            write.en.eq(self.write_enable),
-            write.addr.eq(self.write_address),
-            write.data.eq(self.write_data),
-            read.addr.eq(here),
+            program.write_enable.eq(self.write_enable),
+            program.write_address.eq(self.write_address),
+            program.write_data.eq(self.write_data),
+            program.read_address.eq(here),
         ]
+        with m.If(waited != FETCH - 1):
+            m.d.sync += waited.eq(waited + 1)
         op = self.instruction.op
         again = (turns != 1) & (self.changed | ~self.skip_rest)
         with m.FSM():
             with m.State("IDLE"):
+                m.d.sync += here.eq(self.entry)
                 with m.If(self.start):
-                    m.d.sync += here.eq(self.entry)
+                    m.d.sync += waited.eq(0)
                     m.next = "FETCH"
             with m.State("FETCH"):
                 m.d.comb += self.running.eq(1)
-                m.next = "DECODE"
-            with m.State("DECODE"):
-                m.d.comb += self.running.eq(1)
-                m.d.sync += [self.instruction.eq(read.data), here.eq(here + 1)]
-                m.next = "EXECUTE"
+                with m.If(waited == FETCH - 1):
+                    m.d.sync += [self.instruction.eq(program.read_data), here.eq(here + 1), waited.eq(0)]
+                    m.next = "EXECUTE"
             with m.State("EXECUTE"):
                 m.d.comb += self.running.eq(1)
                 with m.If(self.idle_array & self.idle_neurons):
@@ -156,7 +161,9 @@ class Sequencer(wiring.Component):
                         with m.Case(Op.LOOP):
                             m.d.sync += [body.eq(here), turns.eq(self.instruction.count)]
                         with m.Case(Op.NEXT):
-                            m.d.sync += [turns.eq(turns - 1), here.eq(Mux(again, body, here))]
+                            m.d.sync += turns.eq(turns - 1)
+                            with m.If(again):
+                                m.d.sync += [here.eq(body), waited.eq(0)]
                         with m.Case(Op.STOP_IF_RIGHT):
                             with m.If(self.skip_right & ~self.wrong):
                                 m.next = "IDLE"

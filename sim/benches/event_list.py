@@ -11,8 +11,6 @@ from ...rtl_gen.event_list import INDEX_BITS, EventList
 from .cycles import Cycles, spread
 
 WALKS = 60
-SETTLED = 2
-"""Cycles from a push until the length tells it."""
 
 
 @cocotb.test
@@ -23,23 +21,27 @@ async def equals_model(dut: Any) -> None:
     await bench.reset()
     bases = [0, *sorted(random.sample(range(1, component.depth), component.nodes - 1)), component.depth]
     walks: list[tuple[int, int, list[tuple[int, int]]]] = []
-    counts: list[dict[int, int]] = [{}] * SETTLED
-    asked: tuple[int, int] | None = None
+    # What comes in the next cycles: pairs and lengths, or None for what is undefined.
+    pairs: list[tuple[int, int] | None] = [None] * EventList.latency
+    lengths: list[int | None] = [None] * EventList.latency
+    dirty = -1
 
     async def step(inputs: dict[str, int]) -> None:
         """A cycle with a look at a random length and pair; the pair may be any but the one that is written now."""
-        nonlocal asked
+        nonlocal dirty
         node = random.randrange(component.nodes)
-        entries, now = component.model(walks)
+        entries, counts = component.model(walks)
         writing = walks[-1][0] + len(walks[-1][2]) if inputs.get("push") else -1
         address = random.choice([place for place in entries if place != writing] or [component.depth - 1])
         got = await bench.step({**inputs, "read_node": node, "read_address": address})
-        counts.append(now)
-        assert got["count"] == counts[-SETTLED].get(node, 0), f"node {node}, walk {len(walks)}"
-        if asked is not None:
-            index, value = asked
+        length, pair = lengths.pop(0), pairs.pop(0)
+        assert length in (None, got["count"]), f"walk {len(walks)}"
+        if pair is not None:
+            index, value = pair
             assert got["entry"] == index | (value & (1 << component.value_bits) - 1) << INDEX_BITS, f"walk {len(walks)}"
-        asked = entries.get(address)
+        pairs.append(entries.get(address))
+        lengths.append(None if node == dirty else counts.get(node, 0))
+        dirty = walks[-1][1] if inputs.get("push") else inputs["node"] if inputs.get("begin") else -1
 
     for _ in range(WALKS):
         node = random.randrange(component.nodes)

@@ -7,9 +7,9 @@ from typing import Any
 import cocotb
 
 from ...firmware.isa import FIELDS, Instruction, Op
-from ...rtl_gen.issuer import ISSUE, PASS, Issuer
+from ...rtl_gen.issuer import ISSUE, LOOK, PASS, Issuer
 from ...rtl_gen.lane_array import LaneArray
-from ...rtl_gen.neurons import SUM_LATENCY
+from ...rtl_gen.neurons import LIST_LATENCY, SUM_LATENCY
 from .cycles import Cycles, engine_parameters, spread
 
 IDLE_SLACK = 3
@@ -60,7 +60,8 @@ class _Case:
         flagged = random.choice((0.0, 0.5, 1.0))
         self.changed, self.valued = ([random.random() < flagged for _ in range(parameters.row_depth)] for _ in range(2))
         self.bits = parameters.vector_bits
-        self.address = 0
+        # What was asked for in the last cycles: entry's place and whether it was of the instruction's list.
+        self.asked: list[tuple[int, bool]] = [(-1, False)] * LIST_LATENCY
 
     async def run(self, bench: Cycles) -> None:
         """Execute the instruction and compare everything."""
@@ -96,10 +97,9 @@ class _Case:
 
     async def step(self, bench: Cycles, inputs: dict[str, int]) -> dict[str, int]:
         """A cycle in which the lists and flags answer."""
-        place = self.address - self.instruction.source
+        place, listed = self.asked.pop(0)
         # Beyond the list there is anything.
         index, value = self.entries[place] if 0 <= place < len(self.entries) else (random.getrandbits(12), spread(self.bits))
-        listed = bench.peek("list_full") == self.instruction.full and bench.peek("list_node") == self.instruction.node
         block = min(bench.peek("block"), len(self.changed) - 1)
         outputs = await bench.step(
             {
@@ -111,7 +111,8 @@ class _Case:
                 "valued_block": int(self.valued[block]),
             }
         )
-        self.address = outputs["list_address"]
+        ours = outputs["list_full"] == self.instruction.full and outputs["list_node"] == self.instruction.node
+        self.asked.append((outputs["list_address"] - self.instruction.source, ours))
         return outputs
 
     def _times(self) -> list[int]:
@@ -119,21 +120,21 @@ class _Case:
         instruction, lanes = self.instruction, self.component.parameters.lanes
         times: list[int] = []
         # The cycle in which a block is looked at, the earliest of its last command, and those that go to the array.
-        look, free = 1, 0
+        look, free = 1 if instruction.op == Op.TRANSPOSED else LOOK, 0
         for block in range(-(-instruction.rows // lanes)):
             row = instruction.row + block
             if instruction.op == Op.TRANSPOSED:
                 length = instruction.columns if self.changed[row] or (instruction.first and block == 0) else 0
-                free = look + 1 + PASS
+                free = look + PASS - 1
             elif instruction.op == Op.UPDATE:
                 length = len(self.entries) if self.valued[row] else 0
             else:
                 length = max(len(self.entries), instruction.first)
             if not length:
-                look += 1
+                look += 2
                 continue
-            last = max(look + length, free)
-            times += [*range(look + 1, look + length), last]
+            last = max(look + 1 + length, free)
+            times += [*range(look + 2, look + 1 + length), last]
             if instruction.op == Op.FORWARD:
                 free = last + 1 + min(lanes, instruction.rows - block * lanes)
             look = last + 1

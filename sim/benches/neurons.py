@@ -11,7 +11,7 @@ import numpy as np
 from ...firmware.arithmetic import ACTIVATIONS, LOGIT_BITS, SLOPE_FRACTION, IntArray
 from ...firmware.isa import Instruction, Op
 from ...rtl_gen.issuer import PASS
-from ...rtl_gen.neurons import DRAIN, SUM_LATENCY, NeuronUnit
+from ...rtl_gen.neurons import DRAIN, LIST_LATENCY, SUM_LATENCY, NeuronUnit
 from ...rtl_gen.output_error import ERROR_BITS, OutputError
 from .cycles import Cycles, engine_parameters, spread, wrap
 
@@ -172,7 +172,8 @@ class _Unit:
             if value or not self.skip:
                 pairs.append((index, value))
         self.lists[0, 0] = pairs
-        await self.bench.wait(1)
+        # A register before the list, then its length.
+        await self.bench.wait(2)
 
     def _input(self) -> int:
         return random.getrandbits(self.parameters.vector_bits - 1)
@@ -187,10 +188,10 @@ class _Unit:
         shift = random.randint(0, max(0, bits - 1))
         overwrite = random.getrandbits(1)
         for number in range(random.randint(1, 3)):
-            first = self.bench.now
             sums = [spread(max(1, min(parameters.accumulator_bits - 1, bits - shift))) for _ in range(layer.width)]
             await self.give_sums(layer, sums, shift, overwrite if number == 0 else 0)
-            await self.bench.wait(max(0, first + PASS - self.bench.now))
+            # Each drive's next sum comes at the earliest `PASS` cycles after its last, whatever the gaps.
+            await self.bench.wait(max(0, PASS - layer.width))
         await self.bench.wait(SUM_LATENCY - 1)
 
     async def give_sums(self, layer: _Layer, sums: list[int], shift: int, overwrite: int) -> None:
@@ -240,8 +241,8 @@ class _Unit:
         if instruction.op in SERIAL:
             assert busy == instruction.rows + DRAIN, note
         if instruction.op == Op.PREDICT:
-            # What `OutputError` takes, with its read latency of 2.
-            assert busy == instruction.rows + 4 + DRAIN + 1, note
+            # What `OutputError` takes, with its read latency of 4.
+            assert busy == instruction.rows + 6 + DRAIN + 1, note
         self._remember(instruction, values, changes)
         return events
 
@@ -319,16 +320,18 @@ class _Unit:
             pairs = self.lists.get((full, node), [])
             if pairs is None:
                 continue
-            for place in range(len(pairs) + 1):
+            for place in range(len(pairs) + LIST_LATENCY):
                 address = min(bases[node] + place, len(self.drives) - 1)
                 got = await self.bench.step({"list_full": full, "list_node": node, "list_address": address})
-                assert got["count"] == len(pairs), f"list {full} of node {node}"
-                if place:
-                    assert (got["entry_index"], got["entry_value"]) == pairs[place - 1], f"list {full} of node {node}, pair {place - 1}"
+                if place >= LIST_LATENCY:
+                    assert got["count"] == len(pairs), f"list {full} of node {node}"
+                    entry = got["entry_index"], got["entry_value"]
+                    assert entry == pairs[place - LIST_LATENCY], f"list {full} of node {node}, pair {place - LIST_LATENCY}"
         addresses = [*range(layer.neuron, layer.neuron + layer.width), *random.sample(range(self.inputs, len(self.drives)), 3)]
-        for address, after in zip(addresses, [*addresses[1:], 0], strict=True):
-            if address == addresses[0]:
-                await self.bench.step({"read_address": address})
+        ahead = NeuronUnit.read_latency
+        for address in addresses[:ahead]:
+            await self.bench.step({"read_address": address})
+        for address, after in zip(addresses, [*addresses[ahead:], *[0] * ahead], strict=False):
             got = await self.bench.step({"read_address": after})
             read = got["read_state"], got["read_slope"], got["read_deviation"]
             assert read == (self.states[address], self.slopes[address], self.deviations[address]), f"neuron {address}"

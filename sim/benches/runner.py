@@ -20,6 +20,8 @@ from amaranth.lib import wiring
 from cocotb_tools.check_results import get_results
 from cocotb_tools.runner import get_runner
 
+from ...rtl_gen.primitives.technology import Technology
+
 Simulator = Literal["verilator", "icarus"]
 
 SIMULATORS: Final[tuple[Simulator, ...]] = ("verilator", "icarus")
@@ -79,7 +81,7 @@ def run(
     if simulator == "verilator" and shared:
         arguments += ["-LDFLAGS", " ".join(shared)]
     source = build_dir / f"{name}.v"
-    text = verilog.convert(component, name=name, emit_src=False)
+    text = verilog.convert(component, name=name, platform=Technology.SIMULATION, emit_src=False)
     source.write_text(_awake(text) if simulator == "icarus" else text)
     results = build_dir / "results.xml"
     with _environment(simulator, runtime_compiled=bool(shared)):

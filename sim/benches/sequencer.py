@@ -7,11 +7,10 @@ from typing import Any
 import cocotb
 
 from ...firmware.isa import FIELDS, INSTRUCTION_WORDS, Instruction, Op
-from ...rtl_gen.sequencer import ARRAY_OPS, NEURON_OPS, Sequencer
+from ...rtl_gen.sequencer import ARRAY_OPS, FETCH, NEURON_OPS, Sequencer
 from .cycles import Cycles, engine_parameters
 
 PULSES = ("start_array", "start_neurons", "clear_changed", "event_free_sweep", "event_clamped_sweep")
-CYCLES_EACH = 3
 
 
 @cocotb.test
@@ -40,8 +39,8 @@ async def unknown_operation_ends(dut: Any) -> None:
         await _write(bench, [known, known, known])
         await bench.step({"write_enable": 1, "write_address": 1, "write_data": code})
         await bench.step({"start": 1})
-        got = [await bench.step() for _ in range(3 * CYCLES_EACH)]
-        assert [outputs["running"] for outputs in got] == [1] * 2 * CYCLES_EACH + [0] * CYCLES_EACH
+        got = [await bench.step() for _ in range(3 * FETCH)]
+        assert [outputs["running"] for outputs in got] == [1] * (2 * FETCH + 1) + [0] * (FETCH - 1)
         assert sum(outputs["start_array"] for outputs in got) == 1
 
 
@@ -68,11 +67,14 @@ async def _run(
         wrong=lambda: wrong[given],
     )
     executed = 0
+    position = entry
+    expected = next(model, None)
+    # The running cycle in which the next instruction is taken from the memory.
+    taken = FETCH
     bench.held |= {"skip_rest": int(skip_rest), "skip_right": int(skip_right)}
     got = await bench.step({"start": 1, "entry": entry})
     assert not got["running"], note
-    running = waited = 0
-    expected: Instruction | None = None
+    running = 0
     while True:
         idle = [int(random.random() >= busy) for _ in range(2)]
         inputs = {"idle_array": idle[0], "idle_neurons": idle[1], "changed": int(changed[given]), "wrong": int(wrong[given])}
@@ -81,24 +83,21 @@ async def _run(
             break
         running += 1
         pulses = [got[name] for name in PULSES]
-        if running - waited < (executed + 1) * CYCLES_EACH:
+        if running <= taken or not all(idle):
             assert not any(pulses), note
             continue
-        # The third cycle of an instruction: it is executed as soon as both units are idle.
-        if expected is None:
-            expected = next(model, None)
-            assert expected is not None, f"the program does not end where it should: {note}"
-        if not all(idle):
-            assert not any(pulses), note
-            waited += 1
-            continue
+        assert expected is not None, f"the program does not end where it should: {note}"
         assert pulses == _pulses(expected), f"{expected}: {note}"
         assert got["instruction"] == _word(expected) & (1 << sum(field.bits for field in FIELDS.values())) - 1, note
         given += any(pulses)
         executed += 1
-        expected = None
-    assert next(model, None) is None, f"the program ends after {executed} instructions: {note}"
-    assert running == executed * CYCLES_EACH + waited, note
+        ended = running
+        expected = next(model, None)
+        jumped = expected is not None and expected is not program[position + 1]
+        position = next(place for place, item in enumerate(program) if item is expected) if jumped else position + 1
+        taken = running + FETCH if jumped else max(taken + FETCH, running + 1)
+    assert expected is None, f"the program ends after {executed} instructions: {note}"
+    assert running == ended, note
 
 
 def _pulses(instruction: Instruction) -> list[int]:
