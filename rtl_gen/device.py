@@ -14,7 +14,8 @@ from .event_list import INDEX_BITS
 from .instruction import INSTRUCTION_BITS
 from .lane_array import LaneArray
 from .packet import PACKET
-from .performance import COUNTER_BITS
+from .neurons import NeuronUnit
+from .performance import COUNTER_BITS, PerformanceCounters
 
 
 class Device(wiring.Component):
@@ -31,7 +32,7 @@ class Device(wiring.Component):
     request : In, stream of `packet.PACKET`
     answer : Out, stream of `packet.PACKET`
 
-    Throughput: two weights of one lane in two cycles, an input a cycle.
+    Throughput: written, a weight a cycle; an input a cycle.
     """
 
     def __init__(self, parameters: EngineParameters) -> None:
@@ -51,7 +52,7 @@ class Device(wiring.Component):
         address, count = Signal(32), Signal(16)
         step, label = Signal(32), Signal(INDEX_BITS)
         part = Signal(range(max(lanes // 2, INSTRUCTION_WORDS, 4)))
-        wait = Signal(range(LaneArray.fetch_latency + 2))
+        wait = Signal(range(max(LaneArray.fetch_latency, PerformanceCounters.latency) + 2))
         instruction = Signal(INSTRUCTION_BITS)
         low, fetched = Signal(16), Signal(16)
         high = Signal()
@@ -298,7 +299,7 @@ class Device(wiring.Component):
                             with m.Case(Command.HELLO):
                                 m.next = "ANSWER HELLO"
                             with m.Case(Command.READ):
-                                m.next = "ANSWER READ"
+                                m.next = "WAIT READ"
                                 with m.If(argument == Space.WEIGHTS):
                                     m.next = "FETCH WEIGHTS"
                             with m.Default():
@@ -325,28 +326,30 @@ class Device(wiring.Component):
                 with m.If(self.answer.ready):
                     m.next = "HEAD"
 
-            # Memories and counters answer the address a cycle later: the first cycle waits.
-            with m.State("ANSWER READ"):
-                with m.If(wait == 0):
-                    m.d.sync += wait.eq(1)
-                with m.Elif((wait == 1) & (argument == Space.COUNTERS)):
+            # Memories and counters take their time to answer the address.
+            with m.State("WAIT READ"):
+                m.d.sync += wait.eq(wait + 1)
+                with m.If(wait == Mux(argument == Space.COUNTERS, PerformanceCounters.latency, NeuronUnit.read_latency)):
                     # Some counters run on while an answer waits.
-                    m.d.sync += [counter.eq(engine.counter_value), wait.eq(2)]
-                with m.Else():
-                    m.d.comb += [answering.eq(1), answer.last.eq((count == 1) & (high | (argument != Space.COUNTERS)))]
-                    with m.Switch(argument):
-                        with m.Case(Space.STATES):
-                            m.d.comb += [answer.data[:25].eq(engine.read_state), answer.data[25:].eq(engine.read_slope)]
-                        with m.Case(Space.DEVIATIONS):
-                            m.d.comb += answer.data.eq(engine.read_deviation)
-                        with m.Default():
-                            m.d.comb += answer.data.eq(Mux(high, counter[32:], counter[:32]))
-                    with m.If(self.answer.ready):
-                        m.d.sync += high.eq(~high)
-                        with m.If(high | (argument != Space.COUNTERS)):
-                            m.d.sync += [high.eq(0), wait.eq(0), address.eq(address + 1), count.eq(count - 1)]
-                            with m.If(count == 1):
-                                m.next = "HEAD"
+                    m.d.sync += counter.eq(engine.counter_value)
+                    m.next = "ANSWER READ"
+            with m.State("ANSWER READ"):
+                m.d.sync += wait.eq(0)
+                m.d.comb += [answering.eq(1), answer.last.eq((count == 1) & (high | (argument != Space.COUNTERS)))]
+                with m.Switch(argument):
+                    with m.Case(Space.STATES):
+                        m.d.comb += [answer.data[:25].eq(engine.read_state), answer.data[25:].eq(engine.read_slope)]
+                    with m.Case(Space.DEVIATIONS):
+                        m.d.comb += answer.data.eq(engine.read_deviation)
+                    with m.Default():
+                        m.d.comb += answer.data.eq(Mux(high, counter[32:], counter[:32]))
+                with m.If(self.answer.ready):
+                    m.d.sync += high.eq(~high)
+                    with m.If(high | (argument != Space.COUNTERS)):
+                        m.d.sync += [high.eq(0), address.eq(address + 1), count.eq(count - 1)]
+                        m.next = "WAIT READ"
+                        with m.If(count == 1):
+                            m.next = "HEAD"
 
             with m.State("FETCH WEIGHTS"):
                 m.d.comb += engine.fetch.eq(wait == 0)
@@ -354,7 +357,12 @@ class Device(wiring.Component):
                 with m.If(wait == LaneArray.fetch_latency):
                     m.d.sync += [part.eq(0), high.eq(0)]
                     m.next = "ANSWER WEIGHTS"
+            with m.State("STEP WEIGHTS"):
+                m.d.sync += wait.eq(wait + 1)
+                with m.If(wait == LaneArray.step_latency - 2):
+                    m.next = "ANSWER WEIGHTS"
             with m.State("ANSWER WEIGHTS"):
+                m.d.sync += wait.eq(0)
                 m.d.comb += [
                     answering.eq(high),
                     answer.data.eq(Cat(low, fetched)),
@@ -363,11 +371,13 @@ class Device(wiring.Component):
                 with m.If(~high):
                     m.d.comb += engine.load_step.eq(1)
                     m.d.sync += [low.eq(fetched), high.eq(1)]
+                    m.next = "STEP WEIGHTS"
                 with m.Elif(self.answer.ready):
                     m.d.comb += engine.load_step.eq(1)
                     m.d.sync += [high.eq(0), part.eq(part + 1)]
+                    m.next = "STEP WEIGHTS"
                     with m.If(part == lanes // 2 - 1):
-                        m.d.sync += [address.eq(address + 1), count.eq(count - 1), wait.eq(0)]
+                        m.d.sync += [address.eq(address + 1), count.eq(count - 1)]
                         m.next = "FETCH WEIGHTS"
                         with m.If(answer.last):
                             m.next = "HEAD"

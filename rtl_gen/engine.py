@@ -101,7 +101,14 @@ class Engine(wiring.Component):
         m.submodules.issuer = issuer = Issuer(parameters)
         m.submodules.array = array = LaneArray(parameters)
         m.submodules.neurons = neurons = NeuronUnit(parameters)
-        m.submodules.performance = performance = PerformanceCounters(max(INDEX_BITS, len(issuer.event_lanes)))
+        m.submodules.performance = performance = PerformanceCounters(
+            {
+                "skipped_sources": INDEX_BITS,
+                "skipped_columns": INDEX_BITS,
+                "busy_lane_cycles": len(issuer.event_lanes),
+                "saturated_weight": len(array.clipped),
+            }
+        )
         connect(m, issuer.command, array.command)
         connect(m, neurons.rows, array.rows)
 

@@ -8,6 +8,7 @@ from ..firmware.errors import FrennError
 from ..firmware.parameters import EngineParameters
 from .byte_device import ByteDevice
 from .device import Device
+from .primitives.technology import Technology
 
 LINKS = ("packets", "bytes")
 """What the device is reached through: bare packet streams, or byte streams with the framing between."""
@@ -28,6 +29,6 @@ def top(parameters: EngineParameters, link: str = "packets") -> wiring.Component
     raise FrennError(f"link {link!r} is unknown; legal are {', '.join(LINKS)}")
 
 
-def verilog(parameters: EngineParameters, link: str = "packets") -> str:
+def verilog(parameters: EngineParameters, link: str = "packets", technology: Technology = Technology.GENERIC) -> str:
     """Verilog of the device; equal parameters always give equal text."""
-    return verilog_backend.convert(top(parameters, link), name="frenn", emit_src=False, strip_internal_attrs=True)
+    return verilog_backend.convert(top(parameters, link), name="frenn", platform=technology, emit_src=False, strip_internal_attrs=True)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
-from amaranth.hdl import Array, Cat, Module, Mux, Signal
+from amaranth.hdl import Array, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -41,7 +41,7 @@ class PerformanceCounters(wiring.Component):
     Throughput one step of each counter a cycle.
     """
 
-    latency: Final = 2 * TURN + BlockMemory.latency + 4
+    latency: Final = TURN + BlockMemory.latency + 2
 
     def __init__(self, step_bits: Mapping[str, int]) -> None:
         self.step_bits = {name: step_bits.get(name, 1) for name in NAMES}
@@ -80,24 +80,23 @@ class PerformanceCounters(wiring.Component):
         taken = Signal(max(map(len, gathered)), reset_less=True)
         m.d.sync += taken.eq(Array(gathered)[turn])
 
-        # After a clear the first visit of each counter replaces what the memory holds.
-        old = Signal(TURN)
-        m.d.sync += old.eq(Cat(old[1:], 0))
+        # After a clear, and at first, a visit replaces what the memory holds.
+        old = Signal(range(TURN + 1), init=TURN)
         with m.If(self.clear):
-            m.d.sync += old.eq(~0)
-        # What is under way when the counters are cleared must not count.
-        stale = delay(m, self.clear, 1, "cleared", reset_less=False) | self.clear
+            m.d.sync += old.eq(TURN)
+        with m.Elif(old != 0):
+            m.d.sync += old.eq(old - 1)
         added = Signal(COUNTER_BITS, reset_less=True)
         read = BlockMemory.latency
-        fresh = delay(m, old[0] | stale, read, "fresh", reset_less=False)
-        m.d.sync += added.eq(Mux(fresh, 0, totals.read_data) + delay(m, Mux(stale, 0, taken), read - 1, "waiting"))
-        visited = delay(m, turn, read + 1, "written")
+        fresh = delay(m, old != 0, read, "fresh")
+        m.d.sync += added.eq(Mux(fresh, 0, totals.read_data) + delay(m, taken, read - 1, "waiting"))
+        written = delay(m, turn, read + 1, "written")
         m.d.comb += [
             totals.read_address.eq(turn),
             totals.write_enable.eq(1),
-            totals.write_address.eq(visited),
+            totals.write_address.eq(written),
             totals.write_data.eq(added),
         ]
-        with m.If(visited == self.select):
+        with m.If(written == self.select):
             m.d.sync += self.value.eq(added)
         return m

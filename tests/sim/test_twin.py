@@ -55,7 +55,7 @@ def no_compiler(monkeypatch):
 def nothing_built(monkeypatch, tmp_path) -> Path:
     """An empty cache, and a device that is translated in no time; returns the cache."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(twin_module, "verilog", lambda parameters, link: "module frenn(input clk, input rst); endmodule\n")
+    monkeypatch.setattr(twin_module, "verilog", lambda parameters, link, technology: "module frenn(input clk, input rst); endmodule\n")
     return tmp_path / "frenn"
 
 
