@@ -3,7 +3,7 @@
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ..firmware.counters import NAMES
 from ..firmware.isa import INSTRUCTION_WORDS
@@ -16,6 +16,7 @@ from .lane_array import LaneArray
 from .packet import PACKET
 from .neurons import NeuronUnit
 from .performance import COUNTER_BITS, PerformanceCounters
+from .stream_register import StreamRegister
 
 
 class Device(wiring.Component):
@@ -45,7 +46,12 @@ class Device(wiring.Component):
         lanes = parameters.lanes
         m.submodules.engine = engine = Engine(parameters)
         control = engine.control
-        word, last = self.request.payload.data, self.request.payload.last
+        m.submodules.requests = requests = StreamRegister(PACKET)
+        m.submodules.answers = answers = StreamRegister(PACKET)
+        connect(m, flipped(self.request), requests.i)
+        connect(m, answers.o, flipped(self.answer))
+        request = requests.o
+        word, last = request.payload.data, request.payload.last
 
         command, tag, argument = Signal(8), Signal(8), Signal(16)
         status = Signal(16)
@@ -65,8 +71,14 @@ class Device(wiring.Component):
         skip = Signal(3, init=Skip.SOURCES | Skip.REST | Skip.RIGHT)
         fastest, slowest = Signal(5), Signal(5)
         inputs_left = Signal(INDEX_BITS)
+        reach, wide_count = Signal(33, reset_less=True), Signal(reset_less=True)
+        wrong_label, wrong_rate, ended = Signal(reset_less=True), Signal(reset_less=True), Signal(reset_less=True)
 
-        depth = Signal(32)
+        # How far an address may go, whether it is beyond, and whether that is told yet.
+        depth = Signal(range(1 << 21), reset_less=True)
+        beyond = Signal(reset_less=True)
+        settled = Signal()
+        m.d.sync += [beyond.eq(address >= depth), settled.eq(1)]
         with m.Switch(argument):
             for space, size in (
                 (Space.PROGRAM, parameters.program_depth),
@@ -77,7 +89,7 @@ class Device(wiring.Component):
                 (Space.COUNTERS, len(NAMES)),
             ):
                 with m.Case(space):
-                    m.d.comb += depth.eq(size)
+                    m.d.sync += depth.eq(size)
 
         training = command == Command.TRAIN
         m.d.comb += [
@@ -89,19 +101,34 @@ class Device(wiring.Component):
             control.skip_rest.eq((skip & Skip.REST).bool()),
             control.skip_right.eq((skip & Skip.RIGHT).bool()),
             engine.entry.eq(Mux(training, entries[Command.TRAIN], entries[Command.INFER])),
+            engine.read_address.eq(address),
+            engine.counter_select.eq(address),
+            fetched.eq(engine.fetched),
+        ]
+        # Registers between the packets' logic and the engine.
+        m.d.sync += [
             engine.program_address.eq(address),
             engine.program_data.eq(Cat(instruction[32:], word)),
             engine.load_address.eq(address),
             engine.load_value.eq(Mux(high, word[16:], word[:16]).as_signed()),
-            engine.read_address.eq(address),
-            engine.counter_select.eq(address),
-            fetched.eq(engine.fetched),
             engine.input_value.eq(Mux(wide, word.word_select(part[:1], 16), word.word_select(part[:2], 8))),
+            *(
+                pulse.eq(0)
+                for pulse in (
+                    engine.program_enable,
+                    engine.load_step,
+                    engine.load_write,
+                    engine.fetch,
+                    engine.input_begin,
+                    engine.input_push,
+                    engine.start,
+                )
+            ),
         ]
 
         def finish(code: Status | Signal) -> None:
             """End the request in the cycle in which its word is taken: answer, or read on to its end."""
-            m.d.comb += self.request.ready.eq(1)
+            m.d.comb += request.ready.eq(1)
             m.d.sync += status.eq(code)
             with m.If(last):
                 m.next = "ANSWER"
@@ -110,10 +137,10 @@ class Device(wiring.Component):
 
         with m.FSM():
             with m.State("HEAD"):
-                m.d.comb += self.request.ready.eq(1)
+                m.d.comb += request.ready.eq(1)
                 m.d.sync += [command.eq(word[:8]), tag.eq(word[8:16]), argument.eq(word[16:])]
                 m.d.sync += [part.eq(0), high.eq(0), status.eq(Status.DONE)]
-                with m.If(self.request.valid):
+                with m.If(request.valid):
                     with m.Switch(word[:8]):
                         with m.Case(Command.HELLO):
                             finish(Status.DONE)
@@ -124,8 +151,7 @@ class Device(wiring.Component):
                         with m.Case(Command.TRAIN):
                             m.next = "STEP"
                         with m.Case(Command.INFER):
-                            m.d.comb += engine.input_begin.eq(1)
-                            m.d.sync += inputs_left.eq(inputs)
+                            m.d.sync += [engine.input_begin.eq(1), inputs_left.eq(inputs)]
                             m.next = "INPUTS"
                         with m.Default():
                             finish(Status.UNKNOWN_COMMAND)
@@ -133,9 +159,9 @@ class Device(wiring.Component):
                         finish(Status.WRONG_LENGTH)
 
             with m.State("ADDRESS"):
-                m.d.comb += self.request.ready.eq(1)
-                m.d.sync += address.eq(word)
-                with m.If(self.request.valid):
+                m.d.comb += request.ready.eq(1)
+                m.d.sync += [address.eq(word), settled.eq(0)]
+                with m.If(request.valid):
                     with m.If(command == Command.WRITE):
                         with m.Switch(argument):
                             for space in (Space.PROGRAM, Space.WEIGHTS, Space.REGISTERS):
@@ -151,28 +177,26 @@ class Device(wiring.Component):
                             finish(Status.WRONG_LENGTH)
 
             with m.State("WRITE PROGRAM"):
-                m.d.comb += self.request.ready.eq(1)
-                with m.If(self.request.valid):
+                m.d.comb += request.ready.eq(settled)
+                with m.If(request.valid & settled):
                     m.d.sync += [instruction.eq(Cat(instruction[32:], word)), part.eq(part + 1)]
                     with m.If(last):
                         m.next = "ANSWER"
-                    with m.If(address >= depth):
+                    with m.If(beyond):
                         finish(Status.BAD_ADDRESS)
                     with m.Elif(part == INSTRUCTION_WORDS - 1):
-                        m.d.comb += engine.program_enable.eq(1)
-                        m.d.sync += [part.eq(0), address.eq(address + 1)]
+                        m.d.sync += [engine.program_enable.eq(1), part.eq(0), address.eq(address + 1), settled.eq(0)]
                     with m.Elif(last):
                         finish(Status.WRONG_LENGTH)
 
             with m.State("WRITE WEIGHTS"):
-                with m.If(self.request.valid):
-                    with m.If(address >= depth):
+                with m.If(request.valid & settled):
+                    with m.If(beyond):
                         finish(Status.BAD_ADDRESS)
                     with m.Else():
-                        m.d.comb += engine.load_step.eq(1)
-                        m.d.sync += high.eq(~high)
+                        m.d.sync += [engine.load_step.eq(1), high.eq(~high)]
                         with m.If(high):
-                            m.d.comb += self.request.ready.eq(1)
+                            m.d.comb += request.ready.eq(1)
                             m.d.sync += part.eq(part + 1)
                             with m.If(part == lanes // 2 - 1):
                                 m.d.sync += part.eq(0)
@@ -185,17 +209,16 @@ class Device(wiring.Component):
                                     finish(Status.WRONG_LENGTH)
             for state, following in (("STORE WEIGHTS", "WRITE WEIGHTS"), ("STORE LAST WEIGHTS", "ANSWER")):
                 with m.State(state):
-                    m.d.comb += engine.load_write.eq(1)
-                    m.d.sync += address.eq(address + 1)
+                    m.d.sync += [engine.load_write.eq(1), address.eq(address + 1), settled.eq(0)]
                     m.next = following
 
             with m.State("WRITE REGISTERS"):
-                m.d.comb += self.request.ready.eq(1)
-                with m.If(self.request.valid):
-                    m.d.sync += address.eq(address + 1)
+                m.d.comb += request.ready.eq(settled)
+                with m.If(request.valid & settled):
+                    m.d.sync += [address.eq(address + 1), settled.eq(0)]
                     with m.If(last):
                         m.next = "ANSWER"
-                    with m.If(address >= depth):
+                    with m.If(beyond):
                         finish(Status.BAD_ADDRESS)
                     with m.Switch(address):
                         for register, target in (
@@ -215,57 +238,65 @@ class Device(wiring.Component):
                             m.d.comb += control.clear_counters.eq(word[0])
 
             with m.State("COUNT"):
-                m.d.comb += self.request.ready.eq(1)
-                m.d.sync += count.eq(word)
-                with m.If(self.request.valid):
+                m.d.comb += request.ready.eq(1)
+                m.d.sync += [count.eq(word), reach.eq(Cat(address, Const(0, 1)) + word[:16]), wide_count.eq(word[16:].any())]
+                with m.If(request.valid):
+                    m.next = "CHECK COUNT"
                     with m.If(~last):
                         finish(Status.WRONG_LENGTH)
-                    with m.Elif(~argument.matches(Space.WEIGHTS, Space.STATES, Space.DEVIATIONS, Space.COUNTERS)):
-                        finish(Status.UNKNOWN_SPACE)
-                    with m.Elif((word[16:] != 0) | (Cat(address, Const(0, 1)) + word[:16] > depth)):
-                        finish(Status.BAD_ADDRESS)
-                    with m.Else():
-                        m.next = "ANSWER"
+            with m.State("CHECK COUNT"):
+                m.next = "ANSWER"
+                with m.If(~argument.matches(Space.WEIGHTS, Space.STATES, Space.DEVIATIONS, Space.COUNTERS)):
+                    m.d.sync += status.eq(Status.UNKNOWN_SPACE)
+                with m.Elif(wide_count | (reach > depth)):
+                    m.d.sync += status.eq(Status.BAD_ADDRESS)
 
             with m.State("STEP"):
-                m.d.comb += self.request.ready.eq(1)
+                m.d.comb += request.ready.eq(1)
                 m.d.sync += step.eq(word)
-                with m.If(self.request.valid):
+                with m.If(request.valid):
                     m.next = "LABEL"
                     with m.If(last):
                         finish(Status.WRONG_LENGTH)
             with m.State("LABEL"):
-                m.d.comb += [self.request.ready.eq(1), engine.input_begin.eq(self.request.valid)]
-                m.d.sync += [label.eq(word), inputs_left.eq(inputs)]
-                with m.If(self.request.valid):
-                    m.next = "INPUTS"
-                    with m.If(word >= classes):
-                        finish(Status.BAD_LABEL)
-                    with m.Elif((argument < fastest) | (argument > slowest)):
-                        finish(Status.BAD_RATE)
-                    with m.Elif(last):
-                        finish(Status.WRONG_LENGTH)
+                m.d.comb += request.ready.eq(1)
+                m.d.sync += [
+                    label.eq(word),
+                    inputs_left.eq(inputs),
+                    engine.input_begin.eq(request.valid),
+                    ended.eq(last),
+                    wrong_label.eq(word >= classes),
+                    wrong_rate.eq((argument < fastest) | (argument > slowest)),
+                ]
+                with m.If(request.valid):
+                    m.next = "CHECK LABEL"
+            with m.State("CHECK LABEL"):
+                m.next = "INPUTS"
+                with m.If(wrong_label | wrong_rate | ended):
+                    m.d.sync += status.eq(Mux(wrong_label, Status.BAD_LABEL, Mux(wrong_rate, Status.BAD_RATE, Status.WRONG_LENGTH)))
+                    m.next = "DISCARD"
+                    with m.If(ended):
+                        m.next = "ANSWER"
             with m.State("INPUTS"):
-                with m.If(self.request.valid):
-                    m.d.comb += engine.input_push.eq(inputs_left != 0)
-                    m.d.sync += [part.eq(part + 1), inputs_left.eq(inputs_left - 1)]
+                with m.If(request.valid):
+                    m.d.sync += [engine.input_push.eq(inputs_left != 0), part.eq(part + 1), inputs_left.eq(inputs_left - 1)]
                     with m.If(inputs_left <= 1):
-                        m.d.comb += self.request.ready.eq(1)
+                        m.d.comb += request.ready.eq(1)
                         m.next = "RUN"
                         with m.If(~last | (inputs_left == 0)):
                             finish(Status.WRONG_LENGTH)
                     with m.Elif(part == Mux(wide, 1, 3)):
                         m.d.sync += part.eq(0)
-                        m.d.comb += self.request.ready.eq(1)
+                        m.d.comb += request.ready.eq(1)
                         with m.If(last):
                             finish(Status.WRONG_LENGTH)
             with m.State("RUN"):
-                m.d.comb += engine.start.eq(1)
+                m.d.sync += engine.start.eq(1)
                 m.next = "RUNNING"
             with m.State("RUNNING"):
                 m.d.sync += part.eq(0)
-                # The sequencer leaves its idle state in the first cycle here.
-                with m.If(high & ~engine.running):
+                # The sequencer leaves its idle state in the second cycle here.
+                with m.If(high & ~engine.start & ~engine.running):
                     m.d.comb += [
                         control.trained.eq(training),
                         control.inferred.eq(~training),
@@ -275,11 +306,11 @@ class Device(wiring.Component):
                 m.d.sync += high.eq(1)
 
             with m.State("DISCARD"):
-                m.d.comb += self.request.ready.eq(1)
-                with m.If(self.request.valid & last):
+                m.d.comb += request.ready.eq(1)
+                with m.If(request.valid & last):
                     m.next = "ANSWER"
 
-            answer, answering = self.answer.payload, self.answer.valid
+            answer, answering, answer_ready = answers.i.payload, answers.i.valid, answers.i.ready
             with m.State("ANSWER"):
                 body = Signal()
                 m.d.comb += [
@@ -292,7 +323,7 @@ class Device(wiring.Component):
                     answer.last.eq(~body),
                 ]
                 m.d.sync += [part.eq(0), high.eq(0), wait.eq(0)]
-                with m.If(self.answer.ready):
+                with m.If(answer_ready):
                     m.next = "HEAD"
                     with m.If(body):
                         with m.Switch(command):
@@ -312,7 +343,7 @@ class Device(wiring.Component):
                     for index, value in enumerate(hello):
                         with m.Case(index):
                             m.d.comb += answer.data.eq(value)
-                with m.If(self.answer.ready):
+                with m.If(answer_ready):
                     m.d.sync += part.eq(part + 1)
                     with m.If(answer.last):
                         m.next = "HEAD"
@@ -323,7 +354,7 @@ class Device(wiring.Component):
                     answer.last.eq(1),
                     answer.data.eq(Cat(engine.prediction, Const(0, 16 - INDEX_BITS), engine.wrong & training)),
                 ]
-                with m.If(self.answer.ready):
+                with m.If(answer_ready):
                     m.next = "HEAD"
 
             # Memories and counters take their time to answer the address.
@@ -343,7 +374,7 @@ class Device(wiring.Component):
                         m.d.comb += answer.data.eq(engine.read_deviation)
                     with m.Default():
                         m.d.comb += answer.data.eq(Mux(high, counter[32:], counter[:32]))
-                with m.If(self.answer.ready):
+                with m.If(answer_ready):
                     m.d.sync += high.eq(~high)
                     with m.If(high | (argument != Space.COUNTERS)):
                         m.d.sync += [high.eq(0), address.eq(address + 1), count.eq(count - 1)]
@@ -352,14 +383,13 @@ class Device(wiring.Component):
                             m.next = "HEAD"
 
             with m.State("FETCH WEIGHTS"):
-                m.d.comb += engine.fetch.eq(wait == 0)
-                m.d.sync += wait.eq(wait + 1)
-                with m.If(wait == LaneArray.fetch_latency):
+                m.d.sync += [engine.fetch.eq(wait == 0), wait.eq(wait + 1)]
+                with m.If(wait == LaneArray.fetch_latency + 1):
                     m.d.sync += [part.eq(0), high.eq(0)]
                     m.next = "ANSWER WEIGHTS"
             with m.State("STEP WEIGHTS"):
                 m.d.sync += wait.eq(wait + 1)
-                with m.If(wait == LaneArray.step_latency - 2):
+                with m.If(wait == LaneArray.step_latency - 1):
                     m.next = "ANSWER WEIGHTS"
             with m.State("ANSWER WEIGHTS"):
                 m.d.sync += wait.eq(0)
@@ -369,12 +399,10 @@ class Device(wiring.Component):
                     answer.last.eq((count == 1) & (part == lanes // 2 - 1)),
                 ]
                 with m.If(~high):
-                    m.d.comb += engine.load_step.eq(1)
-                    m.d.sync += [low.eq(fetched), high.eq(1)]
+                    m.d.sync += [engine.load_step.eq(1), low.eq(fetched), high.eq(1)]
                     m.next = "STEP WEIGHTS"
-                with m.Elif(self.answer.ready):
-                    m.d.comb += engine.load_step.eq(1)
-                    m.d.sync += [high.eq(0), part.eq(part + 1)]
+                with m.Elif(answer_ready):
+                    m.d.sync += [engine.load_step.eq(1), high.eq(0), part.eq(part + 1)]
                     m.next = "STEP WEIGHTS"
                     with m.If(part == lanes // 2 - 1):
                         m.d.sync += [address.eq(address + 1), count.eq(count - 1)]

@@ -73,8 +73,9 @@ class OutputError(wiring.Component):
     done : Out
         A pulse after the last error.
 
-    Each pass reads one drive a cycle. ``done`` comes ``3 (classes + read_latency) + 44`` cycles after ``start``, and one more for every
-    halving that brings the sum of terms below 2; with ``predict_only``, ``classes + read_latency + 2`` cycles after it.
+    The first pass reads a drive in every second cycle, the others one a cycle. ``done`` comes ``4 classes + 3 read_latency + 49`` cycles
+    after ``start``, and one more for every halving that brings the sum of terms below 2; with ``predict_only``,
+    ``2 classes + read_latency + 2`` cycles after it.
     """
 
     def __init__(self, drive_bits: int, read_latency: int) -> None:
@@ -133,8 +134,14 @@ class OutputError(wiring.Component):
         last = Signal()
         m.d.sync += final.eq(self.classes - 1)
         m.d.comb += last.eq(self.index_valid & (self.index == final))
+        # The first pass compares in two cycles, so it asks in every second one.
+        resting = Signal()
         with m.If(restart):
-            m.d.sync += [self.index.eq(0), self.index_valid.eq(1)]
+            m.d.sync += [self.index.eq(0), self.index_valid.eq(1), resting.eq(0)]
+        with m.Elif(self.index_valid & scanning):
+            m.d.sync += [self.index_valid.eq(0), resting.eq(~last)]
+        with m.Elif(resting):
+            m.d.sync += [self.index.eq(self.index + 1), self.index_valid.eq(1), resting.eq(0)]
         with m.Elif(self.index_valid):
             m.d.sync += [self.index.eq(self.index + 1), self.index_valid.eq(~last)]
 
@@ -144,12 +151,20 @@ class OutputError(wiring.Component):
         sampled, sampled_last = delay(m, Cat(self.index_valid, last), self.read_latency + 1, "sampled", reset_less=False)
         sampled_index = delay(m, self.index, self.read_latency + 1, "sampled_index")
         largest = Signal(signed(self.drive_bits), reset_less=True)
-        nothing = Signal()
-        with m.If(scanning & sampled & (nothing | (sample > largest))):
-            m.d.sync += [largest.eq(sample), self.prediction.eq(sampled_index)]
+        candidate, candidate_index = Signal.like(largest), Signal(CLASS_BITS, reset_less=True)
+        nothing, larger, compared, compared_last = Signal(), Signal(), Signal(), Signal()
+        m.d.sync += [
+            candidate.eq(sample),
+            candidate_index.eq(sampled_index),
+            larger.eq(nothing | (sample > largest)),
+            compared.eq(scanning & sampled),
+            compared_last.eq(scanning & sampled_last),
+        ]
+        with m.If(compared & larger):
+            m.d.sync += [largest.eq(candidate), self.prediction.eq(candidate_index)]
         with m.If(restart):
             m.d.sync += nothing.eq(1)
-        with m.Elif(sampled):
+        with m.Elif(compared):
             m.d.sync += nothing.eq(0)
 
         # Terms, for the second and third pass.
@@ -206,16 +221,20 @@ class OutputError(wiring.Component):
         target = Signal(signed(ERROR_BITS + 2), reset_less=True)
         exact = Signal(signed(ERROR_BITS + 2), reset_less=True)
         # Of all values from -1 to 1 the two ends alone do not fit.
-        over, under = exact == one, exact == -one
+        over, under = Signal(reset_less=True), Signal(reset_less=True)
+        kept = Signal(signed(ERROR_BITS + 1), reset_less=True)
         m.d.sync += [
+            over.eq(exact == one),
+            under.eq(exact == -one),
+            kept.eq(exact),
             one.eq(1 << self.error_bits),
             target.eq(Mux(position == self.label, one, 0)),
             exact.eq(target - delay(m, probability.result, 1, "subtrahend")),
             self.saturated.eq(over | under),
-            self.error.eq(Mux(over, one - 1, Mux(under, 1 - one, exact))),
-            self.error_index.eq(delay(m, position, 2, "position")),
+            self.error.eq(Mux(over, one - 1, Mux(under, 1 - one, kept))),
+            self.error_index.eq(delay(m, position, 3, "position")),
         ]
-        leaving, leaving_last = delay(m, Cat(arrived, arrived_last), 2, "leaving", reset_less=False)
+        leaving, leaving_last = delay(m, Cat(arrived, arrived_last), 3, "leaving", reset_less=False)
         error_last = delay(m, leaving_last, 1, "error_last", reset_less=False)
         m.d.sync += [self.error_valid.eq(leaving), self.done.eq(error_last)]
 
@@ -230,7 +249,7 @@ class OutputError(wiring.Component):
                     probability.shift.eq(RECIPROCAL_FRACTION + TERM_FRACTION - self.error_bits),
                 ]
                 m.next = "SCAN"
-            with m.State("SCAN"), m.If(sampled_last):
+            with m.State("SCAN"), m.If(compared_last):
                 m.d.sync += self.done.eq(self.predict_only)
                 m.next = "ROUND"
                 with m.If(self.predict_only):

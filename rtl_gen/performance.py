@@ -41,7 +41,7 @@ class PerformanceCounters(wiring.Component):
     Throughput one step of each counter a cycle.
     """
 
-    latency: Final = TURN + BlockMemory.latency + 2
+    latency: Final = TURN + BlockMemory.latency + 3
 
     def __init__(self, step_bits: Mapping[str, int]) -> None:
         self.step_bits = {name: step_bits.get(name, 1) for name in NAMES}
@@ -66,30 +66,34 @@ class PerformanceCounters(wiring.Component):
         m = Module()
         m.submodules.totals = totals = BlockMemory(COUNTER_BITS, TURN)
         turn = Signal(range(TURN))
-        m.d.sync += turn.eq(turn + 1)
+        clear = Signal()
+        m.d.sync += [turn.eq(turn + 1), clear.eq(self.clear)]
 
         gathered = []
         for index, (name, bits) in enumerate(self.step_bits.items()):
             part = Signal(bits + TURN.bit_length() - 1, name=name)
             visited = Signal(name=f"{name}_visited")
-            step = getattr(self, f"step_{name}")
-            m.d.sync += [visited.eq(turn == (index - 1) % TURN), part.eq(Mux(visited, 0, part) + step)]
-            with m.If(self.clear):
+            step = Signal(bits, name=f"{name}_step")
+            m.d.sync += [step.eq(getattr(self, f"step_{name}")), visited.eq(turn == (index - 1) % TURN), part.eq(Mux(visited, 0, part) + step)]
+            with m.If(clear):
                 m.d.sync += part.eq(0)
             gathered.append(part)
-        taken = Signal(max(map(len, gathered)), reset_less=True)
-        m.d.sync += taken.eq(Array(gathered)[turn])
+        widest = max(map(len, gathered))
+        quarters = [Signal(widest, reset_less=True, name=f"quarter_{low}") for low in range(0, TURN, 4)]
+        m.d.sync += [quarter.eq(Array((*gathered, *[0] * TURN)[4 * index : 4 * index + 4])[turn[:2]]) for index, quarter in enumerate(quarters)]
+        taken = Signal(widest, reset_less=True)
+        m.d.sync += taken.eq(Array(quarters)[delay(m, turn[2:], 1, "quarter")])
 
         # After a clear, and at first, a visit replaces what the memory holds.
         old = Signal(range(TURN + 1), init=TURN)
-        with m.If(self.clear):
+        with m.If(clear):
             m.d.sync += old.eq(TURN)
         with m.Elif(old != 0):
             m.d.sync += old.eq(old - 1)
         added = Signal(COUNTER_BITS, reset_less=True)
         read = BlockMemory.latency
         fresh = delay(m, old != 0, read, "fresh")
-        m.d.sync += added.eq(Mux(fresh, 0, totals.read_data) + delay(m, taken, read - 1, "waiting"))
+        m.d.sync += added.eq(Mux(fresh, 0, totals.read_data) + delay(m, taken, read - 2, "waiting"))
         written = delay(m, turn, read + 1, "written")
         m.d.comb += [
             totals.read_address.eq(turn),

@@ -26,10 +26,10 @@ class RoundSaturate(wiring.Component):
     saturated : Out
         The result was clipped.
 
-    Latency 5 cycles, throughput one value a cycle.
+    Latency 6 cycles, throughput one value a cycle.
     """
 
-    latency: Final = 5
+    latency: Final = 6
 
     def __init__(self, input_bits: int, output_bits: int) -> None:
         self.input_bits = input_bits
@@ -63,16 +63,27 @@ class RoundSaturate(wiring.Component):
             fine.eq(coarse >> self.shift[:3]),
             rounded.eq((fine >> 1) + fine[0]),
         ]
-        limit = Signal(signed(self.output_bits + 1), reset_less=True)
+        # With a limit of 2^bits - 1 only the bits from there on tell what does not fit, and that of -2^bits alone those below.
+        beyond = Signal(width, reset_less=True)
+        m.d.sync += beyond.eq(~((1 << self.bits) - 1))
+        parts = [(rounded[low : low + 8], beyond[low : low + 8]) for low in range(0, width, 8)]
+        ones, zeros, below = (Signal(len(parts), reset_less=True, name=name) for name in ("ones", "zeros", "below"))
+        kept, result = Signal(signed(self.output_bits), reset_less=True), Signal(signed(self.output_bits), reset_less=True)
+        negative = Signal(reset_less=True)
         over, under = Signal(reset_less=True), Signal(reset_less=True)
-        kept = Signal(signed(self.output_bits), reset_less=True)
+        limit = Signal(signed(self.output_bits), reset_less=True)
         m.d.sync += [
-            limit.eq((1 << self.bits) - 1),
-            over.eq(rounded > limit),
-            under.eq(rounded < -limit),
+            ones.eq(Cat((part & mask).any() for part, mask in parts)),
+            zeros.eq(Cat((~part & mask).any() for part, mask in parts)),
+            below.eq(Cat((part & ~mask).any() for part, mask in parts)),
+            negative.eq(rounded[-1]),
             kept.eq(rounded),
+            over.eq(~negative & ones.any()),
+            under.eq(negative & (zeros.any() | ~below.any())),
+            result.eq(kept),
+            limit.eq((1 << self.bits) - 1),
             self.saturated.eq(over | under),
-            self.result.eq(kept),
+            self.result.eq(result),
         ]
         with m.If(over):
             m.d.sync += self.result.eq(limit)

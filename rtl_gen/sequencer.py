@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 from ..firmware.isa import Instruction, Op
 from ..firmware.parameters import EngineParameters
 from .instruction import INSTRUCTION, INSTRUCTION_BITS
+from .pipeline import delay
 from .primitives.block_memory import BlockMemory
 
 ARRAY_OPS = (Op.FORWARD, Op.TRANSPOSED, Op.UPDATE)
@@ -123,9 +124,9 @@ class Sequencer(wiring.Component):
         body = Signal.like(here, reset_less=True)
         turns = Signal(len(self.instruction.count), reset_less=True)
         m.d.comb += [
-            program.write_enable.eq(self.write_enable),
-            program.write_address.eq(self.write_address),
-            program.write_data.eq(self.write_data),
+            program.write_enable.eq(delay(m, self.write_enable, 1, "write_enable", reset_less=False)),
+            program.write_address.eq(delay(m, self.write_address, 1, "write_address")),
+            program.write_data.eq(delay(m, self.write_data, 1, "write_data")),
             program.read_address.eq(here),
         ]
         with m.If(waited != FETCH - 1):

@@ -242,7 +242,7 @@ class _Unit:
             assert busy == instruction.rows + DRAIN, note
         if instruction.op == Op.PREDICT:
             # What `OutputError` takes, with its read latency of 4.
-            assert busy == instruction.rows + 6 + DRAIN + 1, note
+            assert busy == 2 * instruction.rows + 6 + DRAIN + 1, note
         self._remember(instruction, values, changes)
         return events
 

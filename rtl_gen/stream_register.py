@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Registers in a stream, both ways."""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from amaranth.hdl import Module, ShapeLike, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+Item = TypeVar("Item")
+
+
+class StreamRegister(wiring.Component):
+    """A buffer of two payloads, so that neither ``payload`` and ``valid`` nor ``ready`` pass through logic.
+
+    Parameters
+    ----------
+    shape : ShapeLike
+        Of the payload.
+
+    Ports
+    -----
+    i : In, stream of the shape
+    o : Out, stream of the shape
+
+    Latency 1 cycle, throughput one payload a cycle.
+    """
+
+    def __init__(self, shape: ShapeLike) -> None:
+        self.shape = shape
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+
+    @staticmethod
+    def model(payloads: Sequence[Item]) -> list[Item]:
+        """What leaves: what came."""
+        return list(payloads)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        held = Signal(self.shape, reset_less=True)
+        holding = Signal()
+        m.d.comb += self.i.ready.eq(~holding)
+        with m.If(self.o.ready | ~self.o.valid):
+            m.d.sync += [self.o.valid.eq(holding | self.i.valid), holding.eq(0)]
+            with m.If(holding):
+                m.d.sync += self.o.payload.eq(held)
+            with m.Else():
+                m.d.sync += self.o.payload.eq(self.i.payload)
+        with m.Elif(self.i.valid & ~holding):
+            m.d.sync += [held.eq(self.i.payload), holding.eq(1)]
+        return m
