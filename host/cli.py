@@ -89,7 +89,21 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--seed", type=int, metavar="S", help="seed of every random choice (default: the network's)")
     train.add_argument("--out", metavar="RUN", help="run folder (default runs/NAME-MACHINE, numbered)")
     train.add_argument("--verify", action="store_true", help="train on golden and twin and compare every bit")
+    train.add_argument(
+        "--checkpoint-every",
+        type=int,
+        default=20_000,
+        metavar="N",
+        help="samples between two checkpoints (default 20000); there is one after every epoch and at Ctrl-C too",
+    )
     train.set_defaults(run_verb=commands.train)
+
+    resume = verbs.add_parser("resume", help="go on with a run that was stopped, to the same bits")
+    resume.add_argument("run", metavar="RUN", help="run folder")
+    resume.add_argument("--on", choices=TARGETS, help="machine (default: the run's)")
+    resume.add_argument("--link", choices=LINKS, help="what lies between driver and twin (default: the run's)")
+    resume.add_argument("--data-dir", metavar="DIR", help="folder of the MNIST files (default: the run's)")
+    resume.set_defaults(run_verb=commands.resume)
 
     evaluate = verbs.add_parser("eval", help="test accuracy of a run's weights")
     evaluate.add_argument("run", metavar="RUN", help="run folder")
