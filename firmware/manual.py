@@ -37,6 +37,7 @@ from .network import (
     Network,
     Relaxation,
 )
+from .parameters import EngineParameters
 
 
 def instruction_set() -> str:
@@ -88,8 +89,8 @@ def packets() -> str:
             [
                 ("1", f'magic number, {protocol.HELLO_MAGIC:#010x}: "FRNN", lowest byte first'),
                 ("2", "protocol version"),
-                ("3", "lanes"),
-                ("4, 5", "fingerprint of the engine's parameters, low word first"),
+                ("3, 4", "build identity: a hash of the gateware's sources, low word first"),
+                *((str(5 + number), f"`{item.name}`") for number, item in enumerate(dataclasses.fields(EngineParameters))),
             ],
         ),
         "## Counters",
