@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from . import counters, isa, protocol
-from .arithmetic import ACTIVATIONS
+from .arithmetic import ACTIVATIONS, BATCH_SAMPLES
 from .errors import FrennError
 from .files import write_atomic
 from .network import (
@@ -22,6 +22,7 @@ from .network import (
     FEEDBACK_EXPONENTS,
     FEEDBACKS,
     FORWARD_EXPONENTS,
+    HOST_BATCH,
     MAX_LAYER_WIDTH,
     NUDGE_EXPONENTS,
     OPTIMIZERS,
@@ -272,12 +273,20 @@ def network_file() -> str:
                     "`update`",
                     _choices(UPDATES),
                     f"`{learning['update']}`",
-                    "who changes the weights: the chip after each sample, or the host after each minibatch, on float masters",
+                    "who changes the weights after each minibatch: the chip, or the host on float masters",
                 ),
                 ("`optimizer`", _choices(OPTIMIZERS), f"`{learning['optimizer']}`", "of the host; momentum is 0.9"),
-                ("`batch`", "1 to 1000000", f"`{learning['batch']}`", "samples of a minibatch of the host; 1 on the chip"),
+                (
+                    "`batch`",
+                    f"1 to {BATCH_SAMPLES}; of the host 1 to {HOST_BATCH}",
+                    f"`{learning['batch']}`",
+                    "samples of a minibatch, see below",
+                ),
             ],
         ),
+        "The rate multiplies the sum of a minibatch's updates, of the host their mean. A minibatch that an epoch ends is shorter. An\n"
+        'engine learns with `batch = 1` or `update = "host"`: summing beside the weights is for the golden model alone (`--on golden`);\n'
+        "[the engine](engine.md) says why.",
         "## `[formats]`",
         "`Sm.n` is a signed number of `m` integer and `n` fraction bits, `Um.n` an unsigned one; `S0.11` has 12 bits and runs from\n"
         "-2047/2048 to 2047/2048. The weight, the pre-activation and the drive must be those that the engine is built for.",

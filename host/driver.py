@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..firmware.arithmetic import IntArray
-from ..firmware.compiler import Program
+from ..firmware.compiler import Program, check_trains
 from ..firmware.errors import FrennError, ImageError, LinkError
 from ..firmware.image import Image
 from ..firmware.protocol import (
@@ -117,9 +117,10 @@ class Driver:
         Raises
         ------
         FrennError
-            If an input, a label or the rate is not of the network: nothing is sent.
+            If an input, a label or the rate is not of the network, or no engine can train it: nothing is sent.
         """
         network = self.program.network
+        check_trains(network)
         inputs = self._checked(inputs)
         labels = np.asarray(labels)
         if labels.shape != inputs.shape[:1] or not _integers(labels, network.widths[-1] - 1):

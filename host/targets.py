@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Final
 
-from ..firmware.compiler import Program, compile_network
+from ..firmware.compiler import Program, check_trains, compile_network
 from ..firmware.errors import FitError, FrennError
 from ..firmware.network import Network
 from ..firmware.parameters import PRESETS, EngineParameters
@@ -63,14 +63,16 @@ def misfit(network: Network, parameters: EngineParameters) -> str | None:
     return None
 
 
-def check_target(target: str) -> None:
-    """Refuse what this computer cannot run, before any work.
+def check_target(target: str, trained: Network | None = None) -> None:
+    """Refuse what this computer cannot run, or the target cannot train, before any work.
 
     Raises
     ------
     FrennError
         Naming what is missing and how to get it.
     """
+    if trained is not None and target != "golden":
+        check_trains(trained)
     if target == "twin":
         from ..sim.twin import find_compiler
 

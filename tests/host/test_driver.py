@@ -193,6 +193,18 @@ def test_bad_samples_are_refused_before_they_are_sent(device, program, inputs, l
         assert len(device.log) == count
 
 
+def test_minibatches_of_the_chip_are_refused_before_they_are_sent(make_device, network):
+    summed = dataclasses.replace(network, learning=Learning(batch=2))
+    program = compile_network(summed, EngineParameters.for_network(summed, 4))
+    device = make_device(program)
+    with Driver(device, program) as driver:
+        driver.load(network.initial_weights())
+        count = len(device.log)
+        with pytest.raises(FitError, match="train it with --on golden alone"):
+            driver.train(np.zeros((2, 13), dtype=int), np.zeros(2, dtype=int), 0, -6)
+        assert len(device.log) == count
+
+
 def test_window_is_checked(device, program):
     with pytest.raises(FrennError, match="1 to 128"):
         Driver(device, program, window=0)
