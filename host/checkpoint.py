@@ -103,7 +103,7 @@ class Checkpoint:
         tensors: dict[str, NDArray[Any]] = {
             f"weight.{index}": np.ascontiguousarray(block, dtype=np.int16) for index, block in enumerate(state.weights)
         }
-        tensors |= {f"host.{name}": np.ascontiguousarray(array) for name, array in state.host.items()}
+        tensors |= {f"host.{name}": np.asarray(array, order="C") for name, array in state.host.items()}
         table = {
             "version": VERSION,
             "identity": asdict(self.identity),
@@ -111,7 +111,8 @@ class Checkpoint:
             "records": self.records,
         }
         table["sha256"] = _digest(table, tensors)
-        return save(tensors, metadata={METADATA_KEY: json.dumps(table, sort_keys=True)})
+        # The order of the keys stays: that of a record is the order in its line.
+        return save(tensors, metadata={METADATA_KEY: json.dumps(table)})
 
     @classmethod
     def load(cls, path: Path) -> "Checkpoint":
