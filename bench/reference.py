@@ -15,6 +15,7 @@ import json
 import re
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from frenn.sim.optimizers import SGD, Adam, Optimizer
 from frenn.sim.reference import REFERENCE_ERRORS, EquilibriumPropagation, FloatNetwork, Rule, accuracy, learn
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("rule", choices=["ep", "bp", "fa"], help="Equilibrium Propagation, backpropagation, feedback alignment")
     parser.add_argument("network", help="a network file, or widths such as 784-64-64-10")
@@ -56,7 +57,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1], help="one run each (default: %(default)s)")
     parser.add_argument("--dtype", choices=["float32", "float64"], default="float32")
     parser.add_argument("--out", type=Path, help="JSON file of the results, added to if it exists")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     try:
         report(arguments)
     except (FrennError, OSError) as error:
