@@ -133,12 +133,11 @@ class EngineParameters:
         FrennError
             If a value is illegal.
         """
-        return cls(
-            **{
-                item.name: Format(bool(word >> 16), word >> 8 & 0xFF, word & 0xFF) if item.type is Format else word
-                for item, word in zip(fields(cls), words, strict=True)
-            }
-        )
+        values: dict[str, Any] = {
+            item.name: Format(bool(word >> 16), word >> 8 & 0xFF, word & 0xFF) if item.type is Format else word
+            for item, word in zip(fields(cls), words, strict=True)
+        }
+        return cls(**values)
 
     @property
     def fingerprint(self) -> int:

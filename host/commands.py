@@ -23,9 +23,9 @@ from ..firmware.parameters import PRESETS, EngineParameters
 from .checkpoint import Identity
 from .datasets import Dataset, load
 from .interruption import request_to_stop
-from .progress import progress
+from .progress import note, progress
 from .run import OPTIONS, WEIGHTS, RunError, RunFolder, complete, free_path, load_run, load_weights
-from .targets import TARGETS, check_target, choose_engine, misfit, open_machine, preset_engine, smallest_engine
+from .targets import TARGETS, check_target, choose_engine, find_target, misfit, open_machine, preset_engine, smallest_engine
 from .training import Epoch, State, accuracy, epochs, with_options
 
 INTERRUPTED: Final = 130
@@ -38,11 +38,15 @@ def train(arguments: argparse.Namespace) -> int:
     path = Path(arguments.network)
     network = with_options(load_network(path), arguments.seed, arguments.epochs)
     # The machine that is asked for comes first; it is the one that the run folder is of.
+    arguments.on, engine = find_target(arguments.on)
     targets = [arguments.on, *(name for name in TARGETS if arguments.verify and name != arguments.on)]
     for target in targets:
         check_target(target, network)
-    program = compile_network(network, choose_engine(network, arguments.engine, arguments.lanes))
-    out = free_path(Path("runs"), f"{_file_name(network.name)}-{arguments.on}") if arguments.out is None else Path(arguments.out)
+    if engine is None or arguments.engine is not None or arguments.lanes is not None:
+        engine = choose_engine(network, arguments.engine, arguments.lanes)
+    program = compile_network(network, engine)
+    place = arguments.on.rpartition("/")[2].partition(":")[0]
+    out = free_path(Path("runs"), f"{_file_name(network.name)}-{_file_name(place)}") if arguments.out is None else Path(arguments.out)
     run = RunFolder(out, path.read_bytes())
 
     def work() -> int:
@@ -63,7 +67,7 @@ def resume(arguments: argparse.Namespace) -> int:
     if complete(folder, network.learning.epochs):
         print(f"{folder} is complete: {network.learning.epochs} epochs")
         return 0
-    target = arguments.on or options["target"]
+    target, _ = find_target(arguments.on or options["target"])
     targets = [target, *(name for name in TARGETS if options["verify"] and name != target)]
     for name in targets:
         check_target(name, network)
@@ -75,7 +79,7 @@ def resume(arguments: argparse.Namespace) -> int:
         dataset = dataset.first(options["samples"], options["test_samples"])
         identity = Identity.of(network, dataset)
         identity.check(replace(identity, data=options["data_sha256"]), f"the run {folder}")
-        state = run.resume(identity, Image.build(program, network.initial_weights()), lambda text: _say(f"frenn: {text}"))
+        state = run.resume(identity, Image.build(program, network.initial_weights()), lambda text: note(f"frenn: {text}"))
         place = "there is no checkpoint: from the start" if state is None else f"from epoch {state.epoch + 1}, sample {state.done}"
         print(f"going on with {folder} {place}", flush=True)
         return _learn(run, program, targets, arguments.link or options["link"], dataset, state, options["checkpoint_every"])
@@ -88,7 +92,7 @@ def _with_folder(run: RunFolder, work: Callable[[], int]) -> int:
         with run:
             return work()
     except KeyboardInterrupt:
-        _say(f"frenn: stopped; {run.progress if run.kept else 'there is no checkpoint yet, so nothing is kept'}")
+        note(f"frenn: stopped; {run.progress if run.kept else 'there is no checkpoint yet, so nothing is kept'}")
         return INTERRUPTED
 
 
@@ -103,7 +107,7 @@ def _learn(
         flush=True,
     )
     with ExitStack() as stack:
-        machines = [stack.enter_context(open_machine(target, program, link, _say)) for target in targets]
+        machines = [stack.enter_context(open_machine(target, program, link, note)) for target in targets]
         for machine in machines:
             machine.load(network.initial_weights() if state is None else state.weights)
         work = len(machines) * network.learning.epochs * (len(dataset.train_labels) + len(dataset.test_labels))
@@ -123,7 +127,7 @@ def _learn(
                 for other, target in zip(results[1:], targets[1:], strict=True):
                     differences = results[0].differences(other, network)
                     if differences:
-                        _say(f"frenn: {targets[0]} and {target} differ in epoch {other.number}: {'; '.join(differences)}; see {run.path}")
+                        note(f"frenn: {targets[0]} and {target} differ in epoch {other.number}: {'; '.join(differences)}; see {run.path}")
                         return 1
                 if results[0].number < network.learning.epochs:
                     run.keep(results[0].state)
@@ -143,13 +147,14 @@ def evaluate(arguments: argparse.Namespace) -> int:
     folder = Path(arguments.run)
     network, options = load_run(folder)
     weights = load_weights(folder / WEIGHTS, network)
-    check_target(arguments.on)
-    program = compile_network(network, EngineParameters.from_dict(options["engine"]))
+    target, engine = find_target(arguments.on)
+    check_target(target)
+    program = compile_network(network, engine or EngineParameters.from_dict(options["engine"]))
     dataset = _dataset(options["data"], arguments.data_dir or options["data_dir"], network).first(None, options["test_samples"])
-    with open_machine(arguments.on, program, arguments.link, _say) as machine, progress(len(dataset.test_labels), "testing") as advance:
+    with open_machine(target, program, arguments.link, note) as machine, progress(len(dataset.test_labels), "testing") as advance:
         machine.load(weights)
         share = accuracy(machine, network, dataset.test_inputs, dataset.test_labels, advance)
-    print(f"test accuracy {100 * share:.2f} % on {len(dataset.test_labels)} samples of {dataset.name}, on {arguments.on}")
+    print(f"test accuracy {100 * share:.2f} % on {len(dataset.test_labels)} samples of {dataset.name}, on {target}")
     return 0
 
 
@@ -244,7 +249,3 @@ def _widths(network: Network) -> str:
 
 def _file_name(name: str) -> str:
     return re.sub(r"[^\w.-]+", "-", name).strip(".-") or "network"
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

@@ -38,14 +38,12 @@ class Driver:
 
     Parameters
     ----------
-    transport : Transport
-        The line; the driver owns it from here and closes it, also when the constructor raises.
+    transport : Transport or Exchange
+        The line, or what has greeted the device on it; the driver owns it from here and closes it, also when the constructor raises.
     program : Program
         Memory map and engine. Nothing is written before the device has said that it is this engine.
-    timeout : float
-        Seconds to wait for one answer.
-    window : int
-        Requests in flight, 1 to 128.
+    timeout, window : float, int
+        See `Exchange`, which has its own if it is given.
     skip : Skip
         Work that the engine may leave out.
 
@@ -58,11 +56,11 @@ class Driver:
     """
 
     def __init__(
-        self, transport: Transport, program: Program, *, timeout: float = 30.0, window: int = 8, skip: Skip | int = EVERYTHING
+        self, transport: Transport | Exchange, program: Program, *, timeout: float = 30.0, window: int = 8, skip: Skip | int = EVERYTHING
     ) -> None:
         self.program = program
         self._skip = int(skip)
-        self._exchange = Exchange(transport, timeout=timeout, window=window)
+        self._exchange = transport if isinstance(transport, Exchange) else Exchange(transport, timeout=timeout, window=window)
         try:
             self._check()
         except BaseException:

@@ -43,14 +43,14 @@ async def any_pace(dut: Any) -> None:
     await start(dut)
     content = random.randbytes(40)
     source.send(content)
-    got = []
+    got: list[int] = []
     period = RATE.frequency / RATE.baud
     while len(got) < len(content):
         await RisingEdge(dut.clk)
         await ReadOnly()
         if int(dut.line.value):
             continue
-        samples = []
+        samples: list[int] = []
         for cycle in range(int(9.5 * period) + 1):
             if cycle == int((len(samples) + 0.5) * period):
                 samples.append(int(dut.line.value))

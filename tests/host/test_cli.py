@@ -359,7 +359,7 @@ def test_a_good_small_mnist_passes_so_the_bad_ones_fail_for_their_reason(folder)
         ([], "required: VERB"),
         (["fly"], "invalid choice"),
         (["train"], "required: NETWORK"),
-        (["train", "net.toml", "--on", "abacus"], "invalid choice"),
+        (["train", "net.toml", "--on", "abacus"], "there is no machine 'abacus'"),
         (["check", "nowhere.toml"], "cannot read the network file nowhere.toml"),
         (["check", "."], "cannot read the network file ."),
         (["eval", "nowhere"], "no run folder"),
