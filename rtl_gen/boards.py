@@ -101,6 +101,8 @@ class Board:
         Engine unless another one is asked for: a preset, and other lanes than its own.
     loader : str
         What openFPGALoader calls the board; empty if it does not know it.
+    volatile : bool
+        Whether a bitstream can be loaded without being written to the board's flash memory.
     status : str
         What has been seen of it.
     """
@@ -122,6 +124,7 @@ class Board:
     preset: str
     lanes: int | None = None
     loader: str
+    volatile: bool = True
     status: str
 
     @property
@@ -147,7 +150,7 @@ _ULX3S = Board(
     uart=Uart(rx="M1", tx="L4", baud=3_000_000, by="FT231X on the board (USB)"),
     resources=Resources(luts=83_640, multipliers=156, block_rams=208, block_kbits=18),
     external="32 MB SDRAM",
-    engine_clock=60_000_000,
+    engine_clock=50_000_000,
     preset="small",
     loader="ulx3s",
     status=_BUILT,
@@ -221,6 +224,8 @@ _ALL = (
         uart=Uart(rx="N17", tx="M18", baud=3_000_000, by="a 3.3 V adapter on pins 0 and 1"),
         external="128 MB DDR3",
         loader="orangeCrab",
+        # Its boot loader takes a bitstream over USB and writes it to the flash memory.
+        volatile=False,
     ),
     Board(
         name="icebreaker",
@@ -239,6 +244,8 @@ _ALL = (
         engine_clock=24_000_000,
         preset="tiny",
         loader="ice40_generic",
+        # As delivered, its jumpers join the programmer to the flash memory, not to the FPGA.
+        volatile=False,
         status=_BUILT,
     ),
     Board(

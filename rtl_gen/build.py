@@ -117,7 +117,7 @@ def build_plan(design: BoardDesign, seed: int = 1) -> BuildPlan:
     }
     steps = [Step(name="synthesis", tool=YOSYS, arguments=("-q", "-l", "yosys.log", "synthesis.ys"), log="synthesis.log")]
     if board.by_vendor:
-        files["build.tcl"] = _vivado(board)
+        files["build.tcl"] = vivado_script(board)
         return BuildPlan(design=design, files=files, steps=tuple(steps), bitstream="")
     place, pack, suffix = _BACK_ENDS[board.family](design)
     common = ("--json", NETLIST, "--freq", f"{design.frequency / 1e6:.6f}", "--seed", str(seed), "--report", TIMING, "--timing-allow-fail")
@@ -222,7 +222,8 @@ def vivado_part(board: Board) -> str:
     return f"{board.device}{between}{board.package}-{board.speed}"
 
 
-def _vivado(board: Board) -> str:
+def vivado_script(board: Board) -> str:
+    """Tcl that makes the bitstream in Vivado's batch mode, or ends with code 1 where the clock is missed."""
     lines = [
         "# Run in this folder: vivado -mode batch -source build.tcl",
         f"create_project -in_memory -part {vivado_part(board)}",

@@ -169,7 +169,7 @@ def pll_cells(settings: PllSettings, clock_in: Value, clock: Value, locked: Valu
 
 
 def _ecp5(settings: PllSettings, clock_in: Value, clock: Value, locked: Value) -> dict[str, Instance]:
-    frequencies = {"FREQUENCY_PIN_CLKI": settings.input, "FREQUENCY_PIN_CLKOP": settings.output}
+    frequencies = {"FREQUENCY_PIN_CLKI": Fraction(settings.input), "FREQUENCY_PIN_CLKOP": settings.output}
     return {
         "pll": Instance(
             "EHXPLLL",
