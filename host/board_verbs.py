@@ -6,6 +6,7 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ..firmware.errors import FrennError
 from ..firmware.parameters import PRESETS
@@ -98,7 +99,7 @@ def load(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def read_report(folder: Path) -> dict[str, object]:
+def read_report(folder: Path) -> dict[str, Any]:
     """The report of a build; empty if there is none, or none that can be read."""
     try:
         report = json.loads((folder / REPORT).read_bytes())
@@ -107,7 +108,7 @@ def read_report(folder: Path) -> dict[str, object]:
     return report if isinstance(report, dict) else {}
 
 
-def add_parsers(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parsers(verbs: "argparse._SubParsersAction[Any]") -> None:
     """Add these verbs to the command line."""
     listing = verbs.add_parser("boards", help="list the boards that an engine can be built for")
     listing.set_defaults(run_verb=boards)
