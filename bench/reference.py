@@ -50,6 +50,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--piecewise", action="store_true", help="the machine's tanh of 16 segments instead of the exact one")
     parser.add_argument("--optimizer", choices=["adam", "sgd"], default="adam")
     parser.add_argument("--rate", type=float, default=1e-3, help="learning rate (default: %(default)s)")
+    parser.add_argument("--one-rate", action="store_true", help="for every edge, whatever the network says of some")
     parser.add_argument("--momentum", type=float, default=0.0, help="of sgd (default: %(default)s)")
     parser.add_argument("--halve-every", type=int, default=0, help="epochs after which the rate is halved again (default: never)")
     parser.add_argument("--batch", type=int, default=500, help="samples of a minibatch (default: %(default)s)")
@@ -74,7 +75,9 @@ def report(arguments: argparse.Namespace) -> None:
     if arguments.out and not arguments.out.parent.is_dir():
         raise FrennError(f"--out is {arguments.out}, but {arguments.out.parent} is no folder; make it first")
     network = read_network(arguments.network)
-    options = {key: value for key, value in vars(arguments).items() if key not in ("network", "data_dir", "seeds", "out")}
+    if arguments.one_rate:
+        network = replace(network, edges=tuple(replace(edge, rate_exponent=0) for edge in network.edges))
+    options = {key: value for key, value in vars(arguments).items() if key not in ("network", "one_rate", "data_dir", "seeds", "out")}
     options = {**describe(network), **options}
     runs = read_runs(arguments.out, options) if arguments.out else {}
     for seed in arguments.seeds:

@@ -177,7 +177,7 @@ def make(job: str, seed: int, runs: Path, data_dir: str | None) -> None:
     if options is not None:
         out = runs / f"{job}-{seed}.json"
         if not out.exists():
-            succeed(reference.main([*options, *data, "--seeds", str(seed), "--out", str(out)]))
+            succeed(reference.main([*options, "--one-rate", *data, "--seeds", str(seed), "--out", str(out)]))
         return
     network = example(job, seed)
     kind = ["--data", DIGITS] if job == DIGITS else ["--data", "mnist", *data]
@@ -327,7 +327,7 @@ def mnist(runs: Path) -> list[str]:
         "## MNIST",
         "",
         "Fixed point: one sample at a time, plain SGD. Float EP: the same graph, scales and deviation form in float32, but exact tanh,",
-        "and trained as in the paper, by Adam at 1e-3 and batches of 500. BP and FA: backpropagation, or feedback alignment on the",
+        "and trained as in the paper, by Adam at 1e-3 for all layers and batches of 500. BP and FA: backpropagation, or feedback alignment on the",
         "network's fixed feedback, also by Adam. The paper reports the best epoch on the test set, so that its figures compare with the",
         "two last columns; the paper's FA beside AGT is that of a chain.",
         "",
