@@ -327,9 +327,9 @@ def mnist(runs: Path) -> list[str]:
         "## MNIST",
         "",
         "Fixed point: one sample at a time, plain SGD. Float EP: the same graph, scales and deviation form in float32, but exact tanh,",
-        "and trained as in the paper, by Adam at 1e-3 for all layers and batches of 500. BP and FA: backpropagation, or feedback alignment on the",
-        "network's fixed feedback, also by Adam. The paper reports the best epoch on the test set, so that its figures compare with the",
-        "two last columns; the paper's FA beside AGT is that of a chain.",
+        "and trained as in the paper: Adam at 1e-3 for all layers, batches of 500. BP and FA: backpropagation, or feedback alignment on",
+        "the network's fixed feedback, also by Adam. The paper reports the best epoch on the test set, so that its figures compare with",
+        "the two last columns; the paper's FA beside AGT is that of a chain.",
         "",
         *table([*heads, "fixed point, best", "float EP, best"], lines),
     ]
