@@ -15,6 +15,7 @@ import json
 import re
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from frenn.sim.optimizers import SGD, Adam, Optimizer
 from frenn.sim.reference import REFERENCE_ERRORS, EquilibriumPropagation, FloatNetwork, Rule, accuracy, learn
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("rule", choices=["ep", "bp", "fa"], help="Equilibrium Propagation, backpropagation, feedback alignment")
     parser.add_argument("network", help="a network file, or widths such as 784-64-64-10")
@@ -49,6 +50,7 @@ def main() -> int:
     parser.add_argument("--piecewise", action="store_true", help="the machine's tanh of 16 segments instead of the exact one")
     parser.add_argument("--optimizer", choices=["adam", "sgd"], default="adam")
     parser.add_argument("--rate", type=float, default=1e-3, help="learning rate (default: %(default)s)")
+    parser.add_argument("--one-rate", action="store_true", help="for every edge, whatever the network says of some")
     parser.add_argument("--momentum", type=float, default=0.0, help="of sgd (default: %(default)s)")
     parser.add_argument("--halve-every", type=int, default=0, help="epochs after which the rate is halved again (default: never)")
     parser.add_argument("--batch", type=int, default=500, help="samples of a minibatch (default: %(default)s)")
@@ -56,7 +58,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1], help="one run each (default: %(default)s)")
     parser.add_argument("--dtype", choices=["float32", "float64"], default="float32")
     parser.add_argument("--out", type=Path, help="JSON file of the results, added to if it exists")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     try:
         report(arguments)
     except (FrennError, OSError) as error:
@@ -73,7 +75,9 @@ def report(arguments: argparse.Namespace) -> None:
     if arguments.out and not arguments.out.parent.is_dir():
         raise FrennError(f"--out is {arguments.out}, but {arguments.out.parent} is no folder; make it first")
     network = read_network(arguments.network)
-    options = {key: value for key, value in vars(arguments).items() if key not in ("network", "data_dir", "seeds", "out")}
+    if arguments.one_rate:
+        network = replace(network, edges=tuple(replace(edge, rate_exponent=0) for edge in network.edges))
+    options = {key: value for key, value in vars(arguments).items() if key not in ("network", "one_rate", "data_dir", "seeds", "out")}
     options = {**describe(network), **options}
     runs = read_runs(arguments.out, options) if arguments.out else {}
     for seed in arguments.seeds:

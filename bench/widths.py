@@ -9,22 +9,18 @@ that was cut off is made anew. The page and the pictures show the complete runs.
 """
 
 import argparse
-import json
 import re
-import shutil
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import runs as run_folders
 from frenn.firmware.errors import FrennError
 from frenn.firmware.formats import Format
 from frenn.firmware.network import Network, load_network, parse_network
-from frenn.host.cli import main as frenn
-from frenn.host.run import load_run
 from matplotlib.figure import Figure
 
-ROOT = Path(__file__).parent.parent
-PAGE = ROOT / "docs" / "widths.md"
+PAGE = run_folders.DOCS / "widths.md"
 EPOCHS = 3
 LOSS = 0.5
 """Points of accuracy that count as a loss: clearly more than the noise of a run."""
@@ -58,7 +54,7 @@ class Row:
     @property
     def path(self) -> Path:
         """Its network file."""
-        return ROOT / "examples" / f"{self.file}.toml"
+        return run_folders.EXAMPLES / f"{self.file}.toml"
 
 
 ROWS = (Row("2x256", "mnist"), Row("10x64 residual", "mnist-10x64-residual"))
@@ -114,24 +110,19 @@ def run(arguments: argparse.Namespace) -> int:
             for row in ROWS:
                 asked = (arguments.only, row.name), (arguments.quantities, quantity.name), (arguments.fractions, fraction)
                 if all(chosen is None or this in chosen for chosen, this in asked):
-                    code = train(row, quantity, fraction, arguments.runs, arguments.data_dir)
-                    if code:
-                        return code
+                    train(row, quantity, fraction, arguments.runs, arguments.data_dir)
     return 0
 
 
-def train(row: Row, quantity: Quantity, fraction: int, runs: Path, data_dir: str | None) -> int:
+def train(row: Row, quantity: Quantity, fraction: int, runs: Path, data_dir: str | None) -> None:
     """Make one run unless it is there."""
     network, text = variant(row, quantity, fraction)
     folder = run_folder(row, network, runs)
-    if complete(folder):
-        return 0
-    shutil.rmtree(folder, ignore_errors=True)
     runs.mkdir(parents=True, exist_ok=True)
     file = folder.with_suffix(".toml")
     file.write_text(text)
     data = [] if data_dir is None else ["--data-dir", data_dir]
-    return frenn(["train", str(file), "--on", "golden", "--data", "mnist", "--out", str(folder), *data])
+    run_folders.train(file, network, folder, ["--data", "mnist", *data])
 
 
 def variant(row: Row, quantity: Quantity, fraction: int) -> tuple[Network, str]:
@@ -158,27 +149,14 @@ def run_folder(row: Row, network: Network, runs: Path) -> Path:
     return runs / f"{row.file}-w{network.formats.weight.fraction}-s{network.formats.state.fraction}"
 
 
-def complete(folder: Path) -> bool:
-    """Whether a run folder holds every epoch of its run."""
-    return (folder / "run.json").exists() and len(records(folder)) == load_run(folder)[0].learning.epochs
-
-
-def records(folder: Path) -> list[dict[str, float]]:
-    """Lines of the metrics, one per epoch."""
-    path = folder / "metrics.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
 def accuracies(row: Row, quantity: Quantity, runs: Path) -> dict[int, float]:
     """Test accuracy in percent after the last epoch, by fraction bits, of the complete runs."""
     found = {}
     for fraction in sorted(quantity.fractions):
         network, _ = variant(row, quantity, fraction)
         folder = run_folder(row, network, runs)
-        if complete(folder):
-            if load_run(folder)[0] != network:
-                raise FrennError(f"{folder} is a run of another network; remove it")
-            found[fraction] = 100 * records(folder)[-1]["test_accuracy"]
+        if run_folders.complete(folder, network):
+            found[fraction] = run_folders.accuracies(folder)[-1]
     return found
 
 

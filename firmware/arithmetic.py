@@ -45,6 +45,9 @@ ROW_ROTATION: Final = 5
 MIX_ROUNDS: Final = 6
 """Rounds of the random mixing function."""
 
+BATCH_SAMPLES: Final = 64
+"""Samples over which the exact products of an update are summed at the most: a sum needs 6 bits more than a product."""
+
 ACTIVATIONS: Final = ("tanh", "hard_tanh", "hard_sigmoid")
 """Names of the activations, in the order of their codes."""
 
@@ -247,16 +250,25 @@ def random_bits(words: NDArray[np.uint32], rows: IntArray, bits: int) -> IntArra
     return (turned >> np.uint64(32 - bits)).astype(np.int64)
 
 
+def narrow_weights(weights: IntArray, shift: int, bits: int) -> IntArray:
+    """Copies of weights as they are multiplied: ``shift`` fraction bits fewer, to nearest, ties up, and ``bits`` magnitude bits."""
+    return saturate(round_half_up(weights, shift), bits)
+
+
 def update_weights(
     weights: IntArray, deviations: IntArray, states: IntArray, shift: int, noise: IntArray | int, bits: int
 ) -> tuple[IntArray, IntArray]:
-    """Learning rule ``W += floor((D s^T + u) / 2**shift)``, then symmetric saturation.
+    """Learning rule ``W += floor((sum D s^T + u) / 2**shift)`` over the samples of a minibatch, then symmetric saturation.
+
+    The products are summed exactly, and the learning rate, which is part of the shift, multiplies the sum: rounding and
+    saturation happen once for each weight. In the widest formats of a network a deviation has 24 magnitude bits (the literal form's
+    difference of two states) and a state 23, so the sum over `BATCH_SAMPLES` stays below 2**53, and below 2**54 with ``u``.
 
     Parameters
     ----------
     weights : (rows, columns) int64
-    deviations : (rows,) int64
-    states : (columns,) int64
+    deviations : (rows,) or (samples, rows) int64
+    states : (columns,) or (samples, columns) int64
     shift : int
         Bits by which the product is finer than the weight.
     noise : (rows, columns) int64 or int
@@ -268,6 +280,7 @@ def update_weights(
     -------
     weights, saturated : int64 array, bool array of the same shape
     """
-    exact = weights + ((np.outer(deviations, states) + noise) >> np.int64(shift))
+    total = np.atleast_2d(deviations).T @ np.atleast_2d(states)
+    exact = weights + ((total + noise) >> np.int64(shift))
     learned = saturate(exact, bits)
     return learned, learned != exact

@@ -110,6 +110,8 @@ class Program:
 def compile_network(network: Network, parameters: EngineParameters) -> Program:
     """Compile a network for an engine.
 
+    One that `check_trains` refuses is compiled to predict: its training program changes no weight.
+
     Raises
     ------
     FitError
@@ -132,6 +134,21 @@ def compile_network(network: Network, parameters: EngineParameters) -> Program:
     if misfits:
         raise FitError(f"network {network.name!r} does not fit the engine: {'; '.join(misfits)}")
     return _Compiler(network, parameters).compile()
+
+
+def check_trains(network: Network) -> None:
+    """Refuse a network that engines can run but not train.
+
+    Raises
+    ------
+    FitError
+        Naming the cause and what to do.
+    """
+    if network.learning.summed:
+        raise FitError(
+            f"network {network.name!r} learns by sums over batches of {network.learning.batch} samples, and an engine updates after each "
+            'sample; train it with --on golden alone, or with batch = 1 or update = "host" under [learning]'
+        )
 
 
 def requirements(network: Network, lanes: int) -> dict[str, Any]:
@@ -406,8 +423,10 @@ class _Compiler:
         )
 
     def updates(self) -> list[Instruction]:
-        """The learning rule for every block that learns."""
-        program = []
+        """The learning rule for every block that learns; nothing where an engine could only learn something else."""
+        program: list[Instruction] = []
+        if self.network.learning.summed:
+            return program
         for index, fraction in update_fractions(self.network).items():
             block, (source, target) = self.blocks[index], self.network.ends[index]
             program.append(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from . import counters, isa, protocol
-from .arithmetic import ACTIVATIONS
+from .arithmetic import ACTIVATIONS, BATCH_SAMPLES
 from .errors import FrennError
 from .files import write_atomic
 from .network import (
@@ -22,6 +22,7 @@ from .network import (
     FEEDBACK_EXPONENTS,
     FEEDBACKS,
     FORWARD_EXPONENTS,
+    HOST_BATCH,
     MAX_LAYER_WIDTH,
     NUDGE_EXPONENTS,
     OPTIMIZERS,
@@ -37,6 +38,7 @@ from .network import (
     Network,
     Relaxation,
 )
+from .parameters import EngineParameters
 
 
 def instruction_set() -> str:
@@ -88,8 +90,8 @@ def packets() -> str:
             [
                 ("1", f'magic number, {protocol.HELLO_MAGIC:#010x}: "FRNN", lowest byte first'),
                 ("2", "protocol version"),
-                ("3", "lanes"),
-                ("4, 5", "fingerprint of the engine's parameters, low word first"),
+                ("3, 4", "build identity: a hash of the gateware's sources, low word first"),
+                *((str(5 + number), f"`{item.name}`") for number, item in enumerate(dataclasses.fields(EngineParameters))),
             ],
         ),
         "## Counters",
@@ -271,12 +273,20 @@ def network_file() -> str:
                     "`update`",
                     _choices(UPDATES),
                     f"`{learning['update']}`",
-                    "who changes the weights: the chip after each sample, or the host after each minibatch, on float masters",
+                    "who changes the weights after each minibatch: the chip, or the host on float masters",
                 ),
                 ("`optimizer`", _choices(OPTIMIZERS), f"`{learning['optimizer']}`", "of the host; momentum is 0.9"),
-                ("`batch`", "1 to 1000000", f"`{learning['batch']}`", "samples of a minibatch of the host; 1 on the chip"),
+                (
+                    "`batch`",
+                    f"1 to {BATCH_SAMPLES}; of the host 1 to {HOST_BATCH}",
+                    f"`{learning['batch']}`",
+                    "samples of a minibatch, see below",
+                ),
             ],
         ),
+        "The rate multiplies the sum of a minibatch's updates, of the host their mean. A minibatch that an epoch ends is shorter. An\n"
+        'engine learns with `batch = 1` or `update = "host"`: summing beside the weights is for the golden model alone (`--on golden`);\n'
+        "[the engine](engine.md) says why.",
         "## `[formats]`",
         "`Sm.n` is a signed number of `m` integer and `n` fraction bits, `Um.n` an unsigned one; `S0.11` has 12 bits and runs from\n"
         "-2047/2048 to 2047/2048. The weight, the pre-activation and the drive must be those that the engine is built for.",

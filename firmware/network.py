@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from .arithmetic import ACTIVATIONS, SLOPE_FRACTION, IntArray
+from .arithmetic import ACTIVATIONS, BATCH_SAMPLES, SLOPE_FRACTION, IntArray
 from .errors import FrennError, NetworkError
 from .formats import Format
 
@@ -33,6 +33,8 @@ OPTIMIZERS: Final = ("sgd", "momentum", "adam")
 ROLES: Final = ("forward", "feedback")
 FEEDBACKS: Final = ("symmetric", "fixed", "none")
 """What a network file may say of an edge's feedback: its own block transposed, a random fixed block, nothing."""
+HOST_BATCH: Final = 1_000_000
+"""Samples of a minibatch of the host at the most."""
 RATE_EXPONENTS: Final = (-16, 0)
 """Least and largest binary logarithm of the learning rate of the first epoch."""
 
@@ -201,7 +203,7 @@ class Relaxation:
 
 @dataclass(frozen=True)
 class Learning:
-    """Plain SGD, one sample at a time.
+    """Plain SGD, one sample at a time unless said otherwise.
 
     Parameters
     ----------
@@ -214,12 +216,13 @@ class Learning:
     rounding : {"stochastic", "nearest"}
         Rounding of weight updates.
     update : {"chip", "host"}
-        Who changes the weights: the machine, beside each weight and after each sample; or the host, which keeps float master
+        Who changes the weights: the machine, beside each weight and after each minibatch; or the host, which keeps float master
         weights, takes the relaxed states, deviations and output errors of a minibatch, and writes rounded weights back.
     optimizer : {"sgd", "momentum", "adam"}
         Of the host: plain gradient descent, with a momentum of 0.9, or Adam.
     batch : int
-        Samples of a minibatch, 1 on the chip.
+        Samples of a minibatch, 1 to 64 on the chip. The rate multiplies the sum of their updates, on the host their mean. The
+        golden model alone sums on the chip's behalf: an engine applies each sample's update at once, and so learns with 1.
     """
 
     rate_exponent: int = -6
@@ -235,13 +238,19 @@ class Learning:
         """Whether the host changes the weights."""
         return self.update == "host"
 
+    @property
+    def summed(self) -> bool:
+        """Whether the chip's updates are summed over minibatches, which the golden model alone does."""
+        return self.batch > 1 and not self.on_host
+
     def __post_init__(self) -> None:
         _choice("learning", "update", self.update, UPDATES)
         _choice("learning", "optimizer", self.optimizer, OPTIMIZERS)
-        _integer("learning", "batch", self.batch, 1, 1_000_000)
+        _integer("learning", "batch", self.batch, 1, HOST_BATCH)
         if not self.on_host:
             _require(self.optimizer == "sgd", "learning", "optimizer", self.optimizer, 'sgd, unless update = "host"')
-            _require(self.batch == 1, "learning", "batch", self.batch, '1, unless update = "host"')
+            legal = f'an integer from 1 to {BATCH_SAMPLES}, unless update = "host"'
+            _require(self.batch <= BATCH_SAMPLES, "learning", "batch", self.batch, legal)
         _integer("learning", "rate_exponent", self.rate_exponent, *RATE_EXPONENTS)
         _integer("learning", "halve_every", self.halve_every, 0, 1_000_000)
         _integer("learning", "epochs", self.epochs, 1, 1_000_000)

@@ -3,6 +3,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
@@ -10,7 +11,7 @@ from .errors import FrennError
 from .formats import Format
 from .network import Network
 
-MACHINE_VERSION: Final = 1
+MACHINE_VERSION: Final = 2
 """Version of the instruction set, the memory layout and the packets; part of every fingerprint."""
 
 RANGES: Final = {
@@ -117,6 +118,27 @@ class EngineParameters:
         values: dict[str, Any] = {key: Format.parse(value) if known[key] is Format else value for key, value in table.items()}
         return cls(**values)
 
+    def encode(self) -> list[int]:
+        """`PARAMETER_WORDS` words of 32 bits, one for each parameter in the order above; of a format the fraction bits, the integer
+        bits times 2^8, and 2^16 if it is signed."""
+        values = [getattr(self, item.name) for item in fields(self)]
+        return [value.signed << 16 | value.integer << 8 | value.fraction if isinstance(value, Format) else value for value in values]
+
+    @classmethod
+    def decode(cls, words: Sequence[int]) -> "EngineParameters":
+        """The inverse of `encode`.
+
+        Raises
+        ------
+        FrennError
+            If a value is illegal.
+        """
+        values: dict[str, Any] = {
+            item.name: Format(bool(word >> 16), word >> 8 & 0xFF, word & 0xFF) if item.type is Format else word
+            for item, word in zip(fields(cls), words, strict=True)
+        }
+        return cls(**values)
+
     @property
     def fingerprint(self) -> int:
         """64-bit identity: equal for two engines if, and only if, an image made for one runs on the other."""
@@ -130,6 +152,8 @@ class EngineParameters:
 
         return cls(**requirements(network, lanes))
 
+
+PARAMETER_WORDS: Final = len(fields(EngineParameters))
 
 PRESETS: Final = {
     "tiny": EngineParameters(lanes=4, weight_depth=512, neuron_depth=64, row_depth=32),

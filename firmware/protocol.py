@@ -29,14 +29,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import FrennError
-from .parameters import MACHINE_VERSION
+from .parameters import MACHINE_VERSION, PARAMETER_WORDS, EngineParameters
 
 Words = NDArray[np.uint32]
 
 ANSWER: Final = 0x80
 HELLO_MAGIC: Final = 0x4E4E5246
 """``"FRNN"``, lowest byte first."""
-HELLO_WORDS: Final = 5
+HELLO_WORDS: Final = 4 + PARAMETER_WORDS
 
 
 class Command(IntEnum):
@@ -169,15 +169,24 @@ def unpack_states(words: Words) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class Hello:
-    """What a device says of itself: protocol version, lanes, fingerprint of its `EngineParameters`."""
+    """What a device says of itself.
+
+    Parameters
+    ----------
+    version : int
+        Of the protocol; `MACHINE_VERSION`.
+    build : int
+        64-bit identity of the gateware's sources; `frenn.rtl_gen.identity`.
+    parameters : EngineParameters
+    """
 
     version: int
-    lanes: int
-    fingerprint: int
+    build: int
+    parameters: EngineParameters
 
     def encode(self) -> list[int]:
         """The `HELLO_WORDS` words of the answer."""
-        return [HELLO_MAGIC, self.version, self.lanes, self.fingerprint & 0xFFFFFFFF, self.fingerprint >> 32]
+        return [HELLO_MAGIC, self.version, self.build & 0xFFFFFFFF, self.build >> 32, *self.parameters.encode()]
 
     @classmethod
     def decode(cls, words: Words) -> "Hello":
@@ -188,11 +197,12 @@ class Hello:
         FrennError
             If the words are not those of a frenn device, or of another protocol version.
         """
-        if len(words) != HELLO_WORDS or int(words[0]) != HELLO_MAGIC:
-            raise FrennError("what answers is no frenn device; check the port and that the board is configured")
-        hello = cls(int(words[1]), int(words[2]), int(words[3]) | int(words[4]) << 32)
-        if hello.version != MACHINE_VERSION:
+        values = [int(word) for word in words]
+        # The version comes first: what follows depends on it.
+        if len(values) > 1 and values[0] == HELLO_MAGIC and values[1] != MACHINE_VERSION:
             raise FrennError(
-                f"the device speaks version {hello.version} and this program {MACHINE_VERSION}; rebuild the bitstream or update frenn"
+                f"the device speaks version {values[1]} and this program {MACHINE_VERSION}; rebuild the bitstream or update frenn"
             )
-        return hello
+        if len(values) != HELLO_WORDS or values[0] != HELLO_MAGIC:
+            raise FrennError("what answers is no frenn device; check the port and that the board is configured")
+        return cls(values[1], values[2] | values[3] << 32, EngineParameters.decode(values[4:]))

@@ -12,6 +12,7 @@ from ..firmware.errors import FrennError
 
 FAILED: Final = 2
 INTERRUPTED: Final = 130
+MACHINES: Final = "golden, twin (the compiled RTL), a serial port as PATH or PATH:BAUD, or auto: the board's port (default {})"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -67,9 +68,9 @@ def _parser() -> argparse.ArgumentParser:
 
     from ..firmware.parameters import PRESETS
     from . import analyze as analysis
-    from . import commands
+    from . import board_verbs, commands, device_report, selftest, serve
     from .datasets import NAMES
-    from .targets import LINKS, TARGETS
+    from .targets import LINKS
 
     parser = _Parser(prog="frenn", description="Train brain-inspired recurrent networks by Equilibrium Propagation.")
     parser.add_argument("--version", action="version", version=f"frenn {version('frenn')}")
@@ -77,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
 
     train = verbs.add_parser("train", help="train a network and leave a run folder")
     train.add_argument("network", metavar="NETWORK", help="network file (TOML)")
-    train.add_argument("--on", choices=TARGETS, default="twin", help="machine: the golden model, or the compiled RTL (default twin)")
+    train.add_argument("--on", metavar="MACHINE", default="twin", help=MACHINES.format("twin"))
     train.add_argument("--link", choices=LINKS, default="packets", help="what lies between driver and twin (default packets)")
     train.add_argument("--engine", choices=PRESETS, help="preset to compile for (default: the first of 16 lanes or more that fits)")
     train.add_argument("--lanes", type=int, metavar="N", help="lanes instead of the preset's; alone: of the smallest engine that fits")
@@ -89,11 +90,25 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--seed", type=int, metavar="S", help="seed of every random choice (default: the network's)")
     train.add_argument("--out", metavar="RUN", help="run folder (default runs/NAME-MACHINE, numbered)")
     train.add_argument("--verify", action="store_true", help="train on golden and twin and compare every bit")
+    train.add_argument(
+        "--checkpoint-every",
+        type=int,
+        default=20_000,
+        metavar="N",
+        help="samples between two checkpoints (default 20000); there is one after every epoch and at Ctrl-C too",
+    )
     train.set_defaults(run_verb=commands.train)
+
+    resume = verbs.add_parser("resume", help="go on with a run that was stopped, to the same bits")
+    resume.add_argument("run", metavar="RUN", help="run folder")
+    resume.add_argument("--on", metavar="MACHINE", help=MACHINES.format("the run's"))
+    resume.add_argument("--link", choices=LINKS, help="what lies between driver and twin (default: the run's)")
+    resume.add_argument("--data-dir", metavar="DIR", help="folder of the MNIST files (default: the run's)")
+    resume.set_defaults(run_verb=commands.resume)
 
     evaluate = verbs.add_parser("eval", help="test accuracy of a run's weights")
     evaluate.add_argument("run", metavar="RUN", help="run folder")
-    evaluate.add_argument("--on", choices=TARGETS, default="golden", help="machine (default golden)")
+    evaluate.add_argument("--on", metavar="MACHINE", default="golden", help=MACHINES.format("golden"))
     evaluate.add_argument("--link", choices=LINKS, default="packets", help="what lies between driver and twin (default packets)")
     evaluate.add_argument("--data-dir", metavar="DIR", help="folder of the MNIST files (default: the run's)")
     evaluate.set_defaults(run_verb=commands.evaluate)
@@ -114,12 +129,29 @@ def _parser() -> argparse.ArgumentParser:
     analyze.add_argument("--out", metavar="DIR", help="folder (default runs/NAME-analysis, numbered)")
     analyze.set_defaults(run_verb=analysis.analyze)
 
+    for name, text, verb in (
+        ("info", "what a device is: identity, engine, counters", device_report.info),
+        ("selftest", "test a device's memory, line and arithmetic, and time it; its memory is overwritten", selftest.selftest),
+    ):
+        device = verbs.add_parser(name, help=text)
+        device.add_argument("--on", metavar="DEVICE", required=True, help="a serial port as PATH or PATH:BAUD, auto, or twin")
+        device.add_argument("--link", choices=LINKS, default="packets", help="what lies between host and twin (default packets)")
+        device.add_argument("--engine", choices=PRESETS, default="tiny", help="preset of the twin (default tiny)")
+        device.set_defaults(run_verb=verb)
+
+    server = verbs.add_parser("serve", help="the twin behind a pseudo-terminal, to be opened like a board's serial port")
+    server.add_argument("--link", choices=LINKS[1:], default="uart", help="bytes as they are, or bit by bit on the pins (default uart)")
+    server.add_argument("--engine", choices=PRESETS, default="tiny", help="preset of the twin (default tiny)")
+    server.set_defaults(run_verb=serve.serve)
+
+    board_verbs.add_parsers(verbs)
+
     generate = verbs.add_parser("generate", help="write the Verilog of an engine")
     source = generate.add_mutually_exclusive_group()
     source.add_argument("network", metavar="NETWORK", nargs="?", help="network file: the smallest engine that runs it")
     source.add_argument("--preset", choices=PRESETS, help="engine by name (default small)")
     generate.add_argument("--lanes", type=int, metavar="N", help="other number of lanes")
-    generate.add_argument("--link", choices=LINKS, default="packets", help="outer port: packets (default), or framed bytes")
+    generate.add_argument("--link", choices=LINKS, default="packets", help="outer port: packets (default), framed bytes, or serial pins")
     generate.add_argument("-o", "--output", metavar="FILE", help="file (default: standard output)")
     generate.set_defaults(run_verb=commands.generate)
     return parser

@@ -3,6 +3,8 @@
 
 import secrets
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -75,6 +77,8 @@ class ByteLink:
     parameters : ByteLinkParameters, optional
     session : int, optional
         Number of the session, 16 bits; a random one by default, so that a device does not take frames of an earlier program.
+    clock : callable, optional
+        Seconds that only grow: those of a simulated line, or the computer's by default.
 
     Attributes
     ----------
@@ -86,9 +90,17 @@ class ByteLink:
         If no device opens the session in time; the message tells a silent line from a noisy one.
     """
 
-    def __init__(self, stream: ByteStream, parameters: ByteLinkParameters | None = None, *, session: int | None = None) -> None:
+    def __init__(
+        self,
+        stream: ByteStream,
+        parameters: ByteLinkParameters | None = None,
+        *,
+        session: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         parameters = ByteLinkParameters() if parameters is None else parameters
         self._stream = stream
+        self._clock = clock
         self._closed = False
         self._unwritten = b""
         self._bytes_read = 0
@@ -99,10 +111,11 @@ class ByteLink:
             frame_words=parameters.frame_words,
         )
         try:
-            now = time.monotonic()
+            now = self._clock()
             self._endpoint.open(secrets.randbelow(MAX_SESSION + 1) if session is None else session, now)
+            self._flush()
             while not self._endpoint.established:
-                if time.monotonic() - now > parameters.open_seconds:
+                if self._clock() - now > parameters.open_seconds:
                     raise LinkError(self._silence("opened no session", parameters.open_seconds, 0, 0))
                 self._pump()
         except BaseException:
@@ -122,7 +135,7 @@ class ByteLink:
             If the line is broken or closed.
         """
         self._endpoint.send(packet)
-        self._pump()
+        self._flush()
 
     def receive(self, timeout: float) -> Words:
         """The next packet, (words,) uint32.
@@ -141,11 +154,13 @@ class ByteLink:
         received = self._endpoint.received
         if not received:
             bytes_before, frames_before = self._bytes_read, self.statistics.frames_received
-            end = time.monotonic() + timeout
+            end = self._clock() + timeout
+            self._endpoint.awaiting = True
             while not received:
-                if time.monotonic() > end:
+                if self._clock() > end:
                     raise LinkError(self._silence("sent no packet", timeout, bytes_before, frames_before))
                 self._pump()
+            self._endpoint.awaiting = False
         return received.popleft()
 
     def close(self) -> None:
@@ -155,18 +170,27 @@ class ByteLink:
             self._stream.close()
 
     def _pump(self) -> None:
+        """Read, which may wait a moment, and write what there is to say to that."""
+        with self._line():
+            data = self._stream.read(READ_BYTES)
+        if data:
+            self._bytes_read += len(data)
+            self._endpoint.feed(data, self._clock())
+        self._flush()
+
+    def _flush(self) -> None:
+        with self._line():
+            if not self._unwritten:
+                self._unwritten = self._endpoint.output(self._clock())
+            if self._unwritten:
+                self._unwritten = self._unwritten[self._stream.write(self._unwritten) :]
+
+    @contextmanager
+    def _line(self) -> Iterator[None]:
         if self._closed:
             raise LinkError("the line is closed; open the device again")
         try:
-            data = self._stream.read(READ_BYTES)
-            now = time.monotonic()
-            if data:
-                self._bytes_read += len(data)
-                self._endpoint.feed(data, now)
-            if not self._unwritten:
-                self._unwritten = self._endpoint.output(now)
-            if self._unwritten:
-                self._unwritten = self._unwritten[self._stream.write(self._unwritten) :]
+            yield
         except OSError as error:
             raise LinkError(f"the line broke: {error}; check the cable and open the device again") from error
 

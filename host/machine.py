@@ -11,7 +11,7 @@ from ..sim.golden import Relaxed
 
 
 class Machine(Protocol):
-    """Something that holds a network's weights, trains it sample by sample and predicts.
+    """Something that holds a network's weights, trains it and predicts.
 
     Every machine gives the same integers for the same calls.
     """
@@ -23,7 +23,7 @@ class Machine(Protocol):
         """The weights as they are now, a (rows, columns) int64 array per edge."""
 
     def train(self, inputs: IntArray, labels: IntArray, step: int, rate: int) -> tuple[IntArray, NDArray[np.bool_]]:
-        """Learn samples one after the other.
+        """Learn samples one after the other, or by whole minibatches from the first sample on, of which the last may be short.
 
         Parameters
         ----------

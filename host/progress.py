@@ -8,6 +8,11 @@ from contextlib import contextmanager
 from .training import Advance
 
 
+def note(text: str) -> None:
+    """Tell people something on the error output."""
+    print(text, file=sys.stderr, flush=True)
+
+
 @contextmanager
 def progress(total: int, what: str) -> Iterator[Advance]:
     """A bar over so many samples on the error output.

@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The run folder: everything that a training run leaves, complete up to its last epoch at any time."""
+"""The run folder: everything that a training run leaves, complete up to its last epoch at any time, and what it goes on from."""
 
 import json
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import shlex
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any, Final, Self
 
 import numpy as np
@@ -19,8 +17,11 @@ from ..firmware.errors import FrennError
 from ..firmware.files import write_atomic
 from ..firmware.image import METADATA_KEY, Image
 from ..firmware.network import Network, parse_network
+from .checkpoint import Checkpoint, Checkpoints, Identity
+from .interruption import uninterrupted
+from .lock import Lock
 from .plot import learning_curve
-from .training import Epoch, with_options
+from .training import Epoch, State, with_options
 
 NETWORK: Final = "network.toml"
 OPTIONS: Final = "run.json"
@@ -28,6 +29,7 @@ IMAGE: Final = "image.safetensors"
 METRICS: Final = "metrics.jsonl"
 WEIGHTS: Final = "weights.safetensors"
 PICTURE: Final = "learning-curve.png"
+CHECKPOINTS: Final = "checkpoints"
 
 
 class RunError(FrennError):
@@ -35,51 +37,110 @@ class RunError(FrennError):
 
 
 class RunFolder:
-    """A new run folder, and a context manager that removes it if an error or an interruption comes before the first epoch ends.
+    """A run folder that is written to.
+
+    A context manager that removes a new folder again if an error or an interruption comes before there is anything to go on from.
 
     Parameters
     ----------
     path : Path
-        Is made, with its parents; may exist if it is empty.
-    network_file : bytes
-        The network file as given: written at once, so that a folder that cannot be written is refused before any work.
+        A new folder is made, with its parents; it may exist if it is empty.
+    network_file : bytes, optional
+        The network file as given, for a new folder: written at once, so that a folder that cannot be written is refused before any
+        work. Without it the run in the folder goes on.
 
     Raises
     ------
     RunError
-        If the folder exists and is not empty, or cannot be made or written.
+        If a new folder exists and is not empty, or cannot be made or written.
+    BusyError
+        If another program writes to the folder.
     """
 
-    def __init__(self, path: Path, network_file: bytes) -> None:
+    def __init__(self, path: Path, network_file: bytes | None = None) -> None:
         self.path = path
+        self.checkpoints = Checkpoints(path / CHECKPOINTS)
+        self._identity: Identity | None = None
         self._records: list[dict[str, Any]] = []
+        self._reached: State | None = None
         self._made = [folder for folder in (path, *path.parents) if not folder.exists()]
+        self._new = network_file is not None
         self._written: list[str] = []
+        self._lock: Lock | None = None
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            if any(path.iterdir()):
-                raise RunError(f"the run folder {path} exists and is not empty; choose another --out or remove it")
-            self._write(NETWORK, network_file)
+            if network_file is not None:
+                path.mkdir(parents=True, exist_ok=True)
+                if any(path.iterdir()):
+                    raise RunError(f"the run folder {path} exists and is not empty; choose another --out or remove it")
+            self._lock = Lock(path, f"the run folder {path}")
+            if network_file is not None:
+                self._write(NETWORK, network_file)
+            else:
+                for part in [*path.glob(".*.part"), *self.checkpoints.folder.glob(".*.part")]:
+                    part.unlink()
         except OSError as error:
-            self._remove()
+            self._close()
             raise RunError(f"cannot write the run folder {path}: {error.strerror}; choose another --out") from None
+        except BaseException:
+            self._close()
+            raise
 
     @property
-    def epochs(self) -> int:
-        """Epochs that the folder holds."""
-        return len(self._records)
+    def kept(self) -> bool:
+        """Whether there is anything to go on from."""
+        return not self._new or bool(self._records) or bool(self.checkpoints.paths())
+
+    @property
+    def progress(self) -> str:
+        """How far the run is kept and how to go on with it, for a message."""
+        state = self._reached
+        epochs, samples = (len(self._records), 0) if state is None else (state.epoch, state.done)
+        parts = [*([f"epoch {epochs}"] if epochs else []), *([f"sample {samples} of epoch {epochs + 1}"] if samples or not epochs else [])]
+        return f"{self.path} is kept up to {' and '.join(parts)}; go on with: frenn resume {shlex.quote(str(self.path))}"
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if kind is not None and not self._records:
-            self._remove()
+        self._close(remove=kind is not None and not self.kept)
 
-    def begin(self, options: dict[str, Any], image: Image) -> None:
-        """Write what is known before training: the options, with ``name`` and ``seed`` of the network, and the initial image."""
-        self._write(OPTIONS, (json.dumps(options, indent=2, sort_keys=True) + "\n").encode())
-        self._write(IMAGE, image.encode())
+    def begin(self, options: dict[str, Any], image: Image, identity: Identity) -> None:
+        """Write what is known before training: the options, with ``name`` and ``seed`` of the network, and the initial image.
+
+        Raises
+        ------
+        RunError
+            If it cannot be written, here as in all that follows.
+        """
+        self._identity = identity
+        self._store(OPTIONS, (json.dumps(options, indent=2, sort_keys=True) + "\n").encode())
+        self._store(IMAGE, image.encode())
+
+    def resume(self, identity: Identity, image: Image, say: Callable[[str], None]) -> State | None:
+        """The state of the newest good checkpoint, or None if there is no checkpoint.
+
+        Parameters
+        ----------
+        identity : Identity
+            Of the run.
+        image : Image
+            The initial one, should it be missing still.
+        say : callable
+            Told of torn checkpoints.
+
+        Raises
+        ------
+        CheckpointError
+            If the newest one belongs to another run, or all are torn.
+        """
+        self._identity = identity
+        if not (self.path / IMAGE).exists():
+            self._store(IMAGE, image.encode())
+        checkpoint = self.checkpoints.newest(identity, say)
+        if checkpoint is None:
+            return None
+        self._records, self._reached = checkpoint.records, checkpoint.state
+        return checkpoint.state
 
     def record(self, epoch: Epoch, network: Network) -> None:
         """Bring weights, metrics and picture up to date; an interruption waits until all three are written."""
@@ -87,22 +148,53 @@ class RunFolder:
         records = [*self._records, epoch.metrics()]
         lines = "".join(json.dumps(record) + "\n" for record in records)
         picture = learning_curve(records, f"{network.name}, {'-'.join(map(str, network.widths))}")
-        with _uninterrupted():
-            self._write(WEIGHTS, weights)
-            self._write(METRICS, lines.encode())
-            self._write(PICTURE, picture)
+        with uninterrupted():
+            self._store(WEIGHTS, weights)
+            self._store(METRICS, lines.encode())
+            self._store(PICTURE, picture)
             self._records = records
+            self._reached = None
+
+    def keep(self, state: State) -> None:
+        """Write a checkpoint."""
+        assert self._identity is not None
+        with uninterrupted():
+            try:
+                self.checkpoints.write(Checkpoint(self._identity, state, self._records))
+            except OSError as error:
+                raise RunError(f"cannot write a checkpoint into {self.checkpoints.folder}: {error.strerror}; make room") from None
+            self._reached = state
+
+    def finish(self) -> None:
+        """The run is over: nobody goes on from its checkpoints."""
+        self.checkpoints.remove()
+
+    def _store(self, name: str, data: bytes) -> None:
+        try:
+            self._write(name, data)
+        except OSError as error:
+            raise RunError(f"cannot write {self.path / name}: {error.strerror}; make room") from None
 
     def _write(self, name: str, data: bytes) -> None:
         self._written.append(name)
         write_atomic(self.path / name, data)
 
-    def _remove(self) -> None:
-        for name in self._written:
-            (self.path / name).unlink(missing_ok=True)
-        for folder in self._made:
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
+    def _close(self, *, remove: bool = True) -> None:
+        if self._new and remove:
+            for name in self._written:
+                (self.path / name).unlink(missing_ok=True)
+            self.checkpoints.remove()
+            for folder in self._made:
+                if folder.is_dir() and not any(folder.iterdir()):
+                    folder.rmdir()
+        if self._lock is not None:
+            self._lock.close()
+
+
+def complete(path: Path, epochs: int) -> bool:
+    """Whether the run in a folder is over: so many epochs are recorded, and no checkpoint is left."""
+    metrics = path / METRICS
+    return metrics.is_file() and len(metrics.read_text().splitlines()) == epochs and not Checkpoints(path / CHECKPOINTS).paths()
 
 
 def free_path(parent: Path, stem: str) -> Path:
@@ -171,19 +263,3 @@ def load_run(path: Path) -> tuple[Network, dict[str, Any]]:
 
 def _weights_table(network: Network) -> dict[str, str]:
     return {"network": network.fingerprint, "format": str(network.formats.weight)}
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Hold Ctrl-C back until the block is done; only the main thread of a program receives it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    held: list[tuple[int, FrameType | None]] = []
-    previous = signal.signal(signal.SIGINT, lambda number, frame: held.append((number, frame)))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)
-    if held and callable(previous):
-        previous(*held[0])

@@ -4,17 +4,23 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
-from ..firmware.compiler import Program, compile_network
+from ..firmware.compiler import Program, check_trains, compile_network
 from ..firmware.errors import FitError, FrennError
 from ..firmware.network import Network
 from ..firmware.parameters import PRESETS, EngineParameters
 from .driver import Driver
+from .exchange import Exchange, Transport
+from .link import ByteLink
 from .machine import Machine
 
 TARGETS: Final = ("golden", "twin")
-LINKS: Final = ("packets", "bytes")
+AUTO: Final = "auto"
+LINKS: Final = ("packets", "bytes", "uart")
+SERIAL_WINDOW: Final = 64
+"""Requests in flight over a serial line, whose adapters keep answers back for a millisecond or more."""
 DEFAULT_LANES: Final = 16
 
 
@@ -63,14 +69,72 @@ def misfit(network: Network, parameters: EngineParameters) -> str | None:
     return None
 
 
-def check_target(target: str) -> None:
-    """Refuse what this computer cannot run, before any work.
+def find_target(text: str) -> tuple[str, EngineParameters | None]:
+    """What ``--on`` names.
+
+    Parameters
+    ----------
+    text : str
+        One of `TARGETS`, a serial port with or without its rate, or ``auto``: the one port that a board is on.
+
+    Returns
+    -------
+    target : str
+        The same, with port and rate of a device that has answered.
+    parameters : EngineParameters or None
+        The device's engine; None of a machine that is made for any.
+
+    Raises
+    ------
+    FrennError
+        If there is no such machine or port, or no frenn device answers there.
+    """
+    if text in TARGETS:
+        return text, None
+    from .serial import SerialAddress, find_port, open_link
+
+    if text != AUTO and "/" not in text and not Path(text).exists():
+        raise FrennError(f"there is no machine {text!r}; choose {', '.join(TARGETS)}, {AUTO}, or a serial port such as /dev/ttyUSB0")
+    link, address = open_link(SerialAddress(find_port()) if text == AUTO else SerialAddress.parse(text))
+    exchange = Exchange(link, timeout=5.0)
+    exchange.close()
+    return str(address), exchange.hello.parameters
+
+
+def open_transport(target: str, parameters: EngineParameters, link: str, say: Callable[[str], None]) -> Transport:
+    """The line to a device.
+
+    Parameters
+    ----------
+    target : str
+        ``twin``, or what `find_target` found.
+    parameters : EngineParameters
+        Engine of the twin.
+    link : {"packets", "bytes", "uart"}
+        What lies between driver and twin: bare packets, the framing gateware, or a serial line too, bit by bit.
+    say : callable
+        Told what takes time.
+    """
+    if target == "twin":
+        from ..sim.twin import ByteTwin, open_twin
+
+        twin = open_twin(parameters, link=link, progress=say)
+        return ByteLink(twin) if isinstance(twin, ByteTwin) else twin
+    from .serial import SerialAddress, open_link
+
+    return open_link(SerialAddress.parse(target))[0]
+
+
+def check_target(target: str, trained: Network | None = None) -> None:
+    """Refuse what this computer cannot run, or the target cannot train, before any work.
 
     Raises
     ------
     FrennError
         Naming what is missing and how to get it.
     """
+    if trained is not None and target != "golden":
+        check_trains(trained)
     if target == "twin":
         from ..sim.twin import find_compiler
 
@@ -82,10 +146,11 @@ def open_machine(target: str, program: Program, link: str, say: Callable[[str], 
 
     Parameters
     ----------
-    target : {"golden", "twin"}
+    target : str
+        ``golden``, ``twin``, or what `find_target` found.
     program : Program
-    link : {"packets", "bytes"}
-        What lies between driver and twin: bare packets, or the framing gateware. Golden has no link.
+    link : {"packets", "bytes", "uart"}
+        What lies between driver and twin, see `open_transport`. Golden has no link.
     say : callable
         Told what takes time.
     """
@@ -94,13 +159,5 @@ def open_machine(target: str, program: Program, link: str, say: Callable[[str], 
         from ..sim.compiled import CompiledGolden
 
         return nullcontext(CompiledGolden(program.network))
-    if target == "twin":
-        from ..sim.twin import ByteTwin, open_twin
-
-        twin = open_twin(program.parameters, link=link, progress=say)
-        if isinstance(twin, ByteTwin):
-            from .link import ByteLink
-
-            return Driver(ByteLink(twin), program)
-        return Driver(twin, program)
-    raise FrennError(f"there is no machine {target!r}; choose one of {', '.join(TARGETS)}")
+    window = 8 if target == "twin" else SERIAL_WINDOW
+    return Driver(open_transport(target, program.parameters, link, say), program, window=window)

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Learning by the host: the machine relaxes, the host keeps float weights and an optimiser."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ..firmware.arithmetic import IntArray
+from ..firmware.errors import FrennError
 from ..firmware.graph import deviation_fractions
 from ..firmware.network import Network
 from ..sim.optimizers import SGD, Adam, Optimizer
@@ -84,3 +88,24 @@ class HostUpdate:
         for block, master in zip(self._learned, self.masters, strict=True):
             weights[block] = self.network.formats.weight.from_float(master)
         return weights
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Copies of all that the next minibatch depends on: ``master.0`` and on, float64, and ``optimizer.*``; see `Optimizer.state`."""
+        masters: dict[str, NDArray[Any]] = {f"master.{index}": master.copy() for index, master in enumerate(self.masters)}
+        return masters | {f"optimizer.{name}": array for name, array in self.optimizer.state().items()}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from a `state`.
+
+        Raises
+        ------
+        FrennError
+            If it is that of another optimiser or other blocks; nothing changes then.
+        """
+        names = [f"master.{index}" for index in range(len(self.masters))]
+        optimizer = {name.removeprefix("optimizer."): array for name, array in state.items() if name.startswith("optimizer.")}
+        shapes = {name: array.shape for name, array in state.items() if name.startswith("master.")}
+        if shapes != {name: master.shape for name, master in zip(names, self.masters, strict=True)}:
+            raise FrennError("the state belongs to other weight blocks; go on with the network that wrote it")
+        self.optimizer.restore(optimizer)
+        self.masters = [np.array(state[name]) for name in names]

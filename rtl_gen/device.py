@@ -11,6 +11,7 @@ from ..firmware.parameters import MACHINE_VERSION, EngineParameters
 from ..firmware.protocol import ANSWER, HELLO_WORDS, Command, Hello, Register, Skip, Space, Status
 from .engine import Engine
 from .event_list import INDEX_BITS
+from .identity import gateware_identity
 from .instruction import INSTRUCTION_BITS
 from .lane_array import LaneArray
 from .packet import PACKET
@@ -57,7 +58,7 @@ class Device(wiring.Component):
         status = Signal(16)
         address, count = Signal(32), Signal(16)
         step, label = Signal(32), Signal(INDEX_BITS)
-        part = Signal(range(max(lanes // 2, INSTRUCTION_WORDS, 4)))
+        part = Signal(range(max(lanes // 2, INSTRUCTION_WORDS, HELLO_WORDS)))
         wait = Signal(range(max(LaneArray.fetch_latency, PerformanceCounters.latency) + 2))
         instruction = Signal(INSTRUCTION_BITS)
         low, fetched = Signal(16), Signal(16)
@@ -337,7 +338,7 @@ class Device(wiring.Component):
                                 m.next = "ANSWER SAMPLE"
 
             with m.State("ANSWER HELLO"):
-                hello = Hello(MACHINE_VERSION, lanes, parameters.fingerprint).encode()
+                hello = Hello(MACHINE_VERSION, gateware_identity(), parameters).encode()
                 m.d.comb += [answering.eq(1), answer.last.eq(part == HELLO_WORDS - 1)]
                 with m.Switch(part):
                     for index, value in enumerate(hello):

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Verilog and other text of the device."""
 
+from typing import Final
+
 from amaranth.back import verilog as verilog_backend
 from amaranth.lib import wiring
 
@@ -9,9 +11,14 @@ from ..firmware.parameters import EngineParameters
 from .byte_device import ByteDevice
 from .device import Device
 from .primitives.technology import Technology
+from .uart import BaudRate
+from .uart_device import UartDevice
 
-LINKS = ("packets", "bytes")
-"""What the device is reached through: bare packet streams, or byte streams with the framing between."""
+LINKS = ("packets", "bytes", "uart")
+"""What the device is reached through: bare packet streams, byte streams with the framing between, or the two pins of a serial line."""
+
+UART_RATE: Final = BaudRate(25_000_000, 3_000_000)
+"""Of the serial line of a device that stands on no board."""
 
 
 def top(parameters: EngineParameters, link: str = "packets") -> wiring.Component:
@@ -26,6 +33,8 @@ def top(parameters: EngineParameters, link: str = "packets") -> wiring.Component
         return Device(parameters)
     if link == "bytes":
         return ByteDevice(parameters)
+    if link == "uart":
+        return UartDevice(parameters, UART_RATE)
     raise FrennError(f"link {link!r} is unknown; legal are {', '.join(LINKS)}")
 
 

@@ -150,6 +150,7 @@ class CompiledGolden(Golden):
             "clamped_sweeps": network.relaxation.clamped_sweeps,
             "skip_rest": bool(self.skip & Skip.REST),
             "skip_right": bool(self.skip & Skip.RIGHT) and not network.relaxation.literal,
+            "batch": network.learning.batch if network.learning.summed else 1,
             "nearest": network.learning.rounding == "nearest",
             "pre_activation_limit": pre_activation.maximum,
             "segment_shift": pre_activation.fraction - 2,
@@ -191,6 +192,7 @@ class CompiledGolden(Golden):
         return {
             "weights": weights,
             "multiplied": weights if formats.multiplied == formats.weight else np.zeros_like(weights),
+            "sums": np.zeros(weights.size if network.learning.summed else 0, dtype=np.int64),
             "states": np.zeros(neurons, dtype=np.int64),
             "free": np.zeros(neurons, dtype=np.int64),
             "slopes": np.zeros(neurons, dtype=np.int64),

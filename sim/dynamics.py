@@ -2,7 +2,8 @@
 """How the free phase settles: spectral radius, Lyapunov exponent and time to rest of a network's recurrent part.
 
 Real quantities are those of the synchronous map ``s <- rho(A s + b)`` of the hidden layers, in float64 with the
-activation itself instead of its piecewise-linear table. Integer ones are counted on the golden model.
+activation itself instead of its piecewise-linear table; weights are those that the machine multiplies, the narrow copies where
+there are some. Integer ones are counted on the golden model.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..firmware.arithmetic import IntArray
+from ..firmware.arithmetic import IntArray, narrow_weights
 from ..firmware.graph import free_terms
 from ..firmware.network import FEEDBACK_EXPONENTS, Network
 
@@ -88,7 +89,7 @@ def recurrent(network: Network, weights: Sequence[IntArray], beta: float | None 
             if term.source == 0:
                 continue
             edge = network.edges[term.block]
-            block = network.formats.weight.to_float(weights[term.block])
+            block = _multiplied(network, weights[term.block])
             if term.transposed or not edge.learns:
                 scale = 2.0**edge.feedback_exponent if beta is None else beta
             else:
@@ -116,8 +117,14 @@ def input_drive(network: Network, weights: Sequence[IntArray], inputs: IntArray)
     parts = [np.zeros((len(values), layer.width)) for layer in network.layers[1:-1]]
     for edge, (source, target), block in zip(network.edges, network.ends, weights, strict=True):
         if source == 0 and target <= len(parts):
-            parts[target - 1] += 2.0**edge.forward_exponent * (values @ network.formats.weight.to_float(block).T)
+            parts[target - 1] += 2.0**edge.forward_exponent * (values @ _multiplied(network, block).T)
     return np.concatenate(parts, axis=1)
+
+
+def _multiplied(network: Network, block: IntArray) -> FloatArray:
+    """A weight block as the machine multiplies it, in real numbers."""
+    wide, narrow = network.formats.weight, network.formats.multiplied
+    return narrow.to_float(narrow_weights(block, wide.fraction - narrow.fraction, narrow.magnitude_bits))
 
 
 def spectral_radius(matrix: FloatArray) -> float:

@@ -79,6 +79,8 @@ class Rules(NamedTuple):
     clamped_sweeps: int
     skip_rest: bool
     skip_right: bool
+    batch: int
+    """Samples whose updates are summed."""
     nearest: bool
     pre_activation_limit: int
     segment_shift: int
@@ -114,6 +116,8 @@ class Memory(NamedTuple):
     weights: NDArray[np.int16]
     multiplied: NDArray[np.int16]
     """The weights as they are multiplied: the same array, or narrower copies."""
+    sums: IntArray
+    """Of the minibatch's updates, laid out as the weights; empty where updates are not summed."""
     states: IntArray
     free: IntArray
     """The free states of the sample."""
@@ -448,8 +452,26 @@ def _mix(rules: Rules, step: int, column: int) -> Any:
 
 
 @_jit
+def _noise(rules: Rules, word: int, row: int, shift: int) -> Any:
+    if rules.nearest:
+        return (np.int64(1) << shift) >> 1
+    return _turn(word, rules.row_rotation * row & 31) >> (32 - shift)
+
+
+@_jit
+def _move(memory: Memory, rules: Rules, place: int, total: int, noise: int, shift: int) -> None:
+    """Move one weight by the sum of its products."""
+    exact = memory.weights[place] + ((total + noise) >> shift)
+    learned = _clip(exact, rules.weight_limit)
+    memory.counters[SATURATED_WEIGHT] += learned != exact
+    memory.weights[place] = learned
+    if rules.narrow:
+        memory.multiplied[place] = _clip(_round(learned, rules.narrow_round), rules.narrow_limit)
+
+
+@_jit
 def _update(memory: Memory, layers: Layers, blocks: Blocks, rules: Rules, step: int) -> None:
-    """Learn in every block where neither the deviation nor the state is zero: the others do not move."""
+    """Learn, or add to the minibatch's sums, where neither the deviation nor the state is zero: the other weights do not move."""
     for block in range(len(blocks.rows)):
         if not blocks.learns[block]:
             continue
@@ -463,23 +485,38 @@ def _update(memory: Memory, layers: Layers, blocks: Blocks, rules: Rules, step: 
             continue
         source = layers.neuron[blocks.source[block]]
         shift = blocks.shift[block]
-        noise = (np.int64(1) << shift) >> 1
         for column in range(blocks.columns[block]):
             state = memory.free[source + column]
             if state == 0:
                 continue
             start = blocks.first[block] + column * rows
-            weights = memory.weights[start : start + rows]
+            if rules.batch > 1:
+                for row in events:
+                    memory.sums[start + row] += deviations[row] * state
+                continue
             word = 0 if rules.nearest else _mix(rules, step, blocks.column[block] + column)
             for row in events:
-                if not rules.nearest:
-                    noise = _turn(word, rules.row_rotation * row & 31) >> (32 - shift)
-                exact = weights[row] + ((deviations[row] * state + noise) >> shift)
-                learned = _clip(exact, rules.weight_limit)
-                memory.counters[SATURATED_WEIGHT] += learned != exact
-                weights[row] = learned
-                if rules.narrow:
-                    memory.multiplied[start + row] = _clip(_round(learned, rules.narrow_round), rules.narrow_limit)
+                _move(memory, rules, start + row, deviations[row] * state, _noise(rules, word, row, shift), shift)
+
+
+@_jit
+def _apply(memory: Memory, blocks: Blocks, rules: Rules, step: int) -> None:
+    """Learn from the minibatch's sums, and leave them zero: a weight whose sum is zero does not move."""
+    for block in range(len(blocks.rows)):
+        if not blocks.learns[block]:
+            continue
+        rows = blocks.rows[block]
+        shift = blocks.shift[block]
+        for column in range(blocks.columns[block]):
+            start = blocks.first[block] + column * rows
+            sums = memory.sums[start : start + rows]
+            if not sums.any():
+                continue
+            word = 0 if rules.nearest else _mix(rules, step, blocks.column[block] + column)
+            for row in range(rows):
+                if sums[row] != 0:
+                    _move(memory, rules, start + row, sums[row], _noise(rules, word, row, shift), shift)
+            sums[:] = 0
 
 
 @_jit
@@ -513,6 +550,8 @@ def train(
             else:
                 _clamped_phase(memory, layers, blocks, clamped, rules)
                 _update(memory, layers, blocks, rules, step + index)
+        if rules.batch > 1 and ((index + 1) % rules.batch == 0 or index + 1 == len(inputs)):
+            _apply(memory, blocks, rules, step + index)
         memory.counters[ZERO_ERROR] += not wrong[index]
         memory.counters[TRAINED] += 1
 

@@ -20,6 +20,7 @@ from ..firmware.arithmetic import (
     activate,
     deviate,
     mix,
+    narrow_weights,
     output_error,
     random_bits,
     round_half_up,
@@ -75,7 +76,8 @@ class Relaxed(NamedTuple):
 class Golden:
     """A network that learns and predicts, sample by sample, in integers.
 
-    It starts with the network's initial weights. Layers count from 0, the input; arrays of a layer are int64.
+    Where it learns in minibatches, their samples relax with the same weights and move these together. It starts with the
+    network's initial weights. Layers count from 0, the input; arrays of a layer are int64.
 
     Parameters
     ----------
@@ -153,7 +155,10 @@ class Golden:
         self._counters = dict.fromkeys(GOLDEN, 0)
 
     def train(self, inputs: IntArray, labels: IntArray, step: int, rate: int) -> tuple[IntArray, NDArray[np.bool_]]:
-        """Learn samples one after another.
+        """Learn samples one after another, or minibatch after minibatch.
+
+        Minibatches are counted from the first sample of the call, and the last one may be short: no call leaves an update behind.
+        The random words of a minibatch are those of its last sample's number.
 
         Parameters
         ----------
@@ -169,7 +174,7 @@ class Golden:
         Returns
         -------
         predictions, wrong : (samples,) int64, (samples,) bool
-            The class predicted before the update, and whether any element of the output error was not zero.
+            The class predicted before the sample is learned, and whether any element of the output error was not zero.
 
         Raises
         ------
@@ -195,7 +200,7 @@ class Golden:
         Parameters
         ----------
         inputs, labels, step, rate
-            See `train`; on a chip that updates its own weights they change from sample to sample.
+            See `train`, which is called for each sample alone: on a chip that updates its own weights they change between samples.
 
         Returns
         -------
@@ -254,6 +259,8 @@ class Golden:
     def _train(self, inputs: IntArray, labels: IntArray, step: int, shifts: list[int]) -> tuple[IntArray, NDArray[np.bool_]]:
         predictions = np.zeros(len(inputs), dtype=np.int64)
         wrong = np.zeros(len(inputs), dtype=np.bool_)
+        learning = self.network.learning
+        minibatch: list[tuple[list[IntArray], list[IntArray]]] = []
         for index, (sample, label) in enumerate(zip(inputs, labels, strict=True)):
             drive, fraction = self._free_phase(sample)
             predictions[index] = np.argmax(drive)
@@ -265,8 +272,11 @@ class Golden:
                     self._literal_phase(int(label))
                 else:
                     self._clamped_phase()
-                if not self.network.learning.on_host:
-                    self._update(step + index, shifts, free, [*self.deviations[: self.output], error])
+                minibatch.append((free, [*self.deviations[: self.output], error]))
+            if (index + 1) % learning.batch == 0 or index + 1 == len(inputs):
+                if minibatch and not learning.on_host:
+                    self._update(step + index, shifts, minibatch)
+                minibatch = []
             self._count("zero_error", not wrong[index])
             self._count("trained", 1)
         return predictions, wrong
@@ -345,7 +355,7 @@ class Golden:
         wide, narrow = self.network.formats.weight, self.network.formats.multiplied
         if wide == narrow:
             return self._weights[block]
-        return saturate(round_half_up(self._weights[block], wide.fraction - narrow.fraction), narrow.magnitude_bits)
+        return narrow_weights(self._weights[block], wide.fraction - narrow.fraction, narrow.magnitude_bits)
 
     def _activate(self, layer: int, drive: IntArray, fraction: int) -> int:
         """Turn a layer's drive into states; number of neurons that changed."""
@@ -379,8 +389,8 @@ class Golden:
         self.deviations[layer] = deviations
         return self._count("changed_deviations", changed)
 
-    def _update(self, step: int, shifts: list[int], states: list[IntArray], deviations: list[IntArray]) -> None:
-        """Learn from the deviations, and the free states and their error."""
+    def _update(self, step: int, shifts: list[int], minibatch: list[tuple[list[IntArray], list[IntArray]]]) -> None:
+        """Learn from each sample's free states, and its deviations and the error of the free states."""
         column = 0
         for block, ((rows, columns), (source, target), shift) in enumerate(
             zip(self.network.weight_shapes, self.network.ends, shifts, strict=True)
@@ -396,7 +406,9 @@ class Golden:
                 words = mix(self.network.seed, step, np.arange(first, column))
                 noise = random_bits(words, np.arange(rows), shift)
             bits = self.network.formats.weight.magnitude_bits
-            self._weights[block], saturated = update_weights(self._weights[block], deviations[target], states[source], shift, noise, bits)
+            states = np.stack([free[source] for free, _ in minibatch])
+            deviations = np.stack([moved[target] for _, moved in minibatch])
+            self._weights[block], saturated = update_weights(self._weights[block], deviations, states, shift, noise, bits)
             self._count("saturated_weight", saturated)
 
     def _count(self, name: str, events: NDArray[Any] | bool | int) -> int:

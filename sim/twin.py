@@ -23,7 +23,7 @@ from .. import firmware, rtl_gen
 from ..firmware.errors import FrennError, LinkError
 from ..firmware.parameters import EngineParameters
 from ..firmware.protocol import Words
-from ..rtl_gen.generate import verilog
+from ..rtl_gen.generate import UART_RATE, verilog
 from ..rtl_gen.primitives.technology import Technology
 
 STRIDE: Final = 50_000
@@ -35,7 +35,13 @@ POLL: Final = 2_000
 LAST: Final = 1 << 32
 """The bit of a packet word that marks the last one."""
 
-STREAMS: Final = {"packets": ("request", "answer"), "bytes": ("rx", "tx")}
+STREAMS: Final = {"packets": ("request", "answer"), "bytes": ("rx", "tx"), "uart": ("rx", "tx")}
+
+QUIET: Final = {"bytes": 16, "uart": 256}
+"""Cycles without a byte after which a read of the byte link is over; on a serial line more than a character."""
+
+BIT: Final = UART_RATE.frequency / UART_RATE.baud * 1.01
+"""Cycles of a bit at the host's end of a serial line: no two oscillators are equal."""
 
 
 def find_compiler() -> list[str]:
@@ -96,7 +102,7 @@ def build(parameters: EngineParameters, link: str = "packets", *, optimize: int 
     Parameters
     ----------
     parameters : EngineParameters
-    link : {"packets", "bytes"}
+    link : {"packets", "bytes", "uart"}
     optimize : int
         Optimization level of the compiler, 0 to 3.
     progress : callable
@@ -139,6 +145,7 @@ def build(parameters: EngineParameters, link: str = "packets", *, optimize: int 
         bundles = _bundles([_DRIVER, *work.glob("Vfrenn*.cpp")], os.cpu_count() or 1)
         for number, sources in enumerate(bundles):
             text = f"#define FRENN_IN {inward}\n#define FRENN_OUT {outward}\n"
+            text += f"#define FRENN_BIT {BIT}\n" if link == "uart" else ""
             (work / f"{number}.cpp").write_text(text + "".join(f'#include "{source}"\n' for source in sources))
 
         def compile_source(source: Path, result: Path) -> Path:
@@ -203,6 +210,7 @@ class _Library:
             ("twin_cycles", ctypes.c_uint64, [ctypes.c_void_p]),
             ("twin_send", None, [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint64]),
             ("twin_pending", ctypes.c_uint64, [ctypes.c_void_p]),
+            ("twin_dropped", ctypes.c_uint64, [ctypes.c_void_p]),
             ("twin_run", ctypes.c_uint64, [ctypes.c_void_p, ctypes.c_void_p] + [ctypes.c_uint64] * 4),
         ):
             function = getattr(self.library, name)
@@ -217,6 +225,10 @@ class _Library:
     @property
     def pending(self) -> int:
         return int(self._call("twin_pending"))
+
+    @property
+    def dropped(self) -> int:
+        return int(self._call("twin_dropped"))
 
     def send(self, words: np.ndarray) -> None:
         words = np.ascontiguousarray(words, dtype=np.uint64)
@@ -292,26 +304,34 @@ class ByteTwin:
     Parameters
     ----------
     path : Path
-        Shared library, from `build` with ``link="bytes"``.
+        Shared library, from `build` with the same link.
+    link : {"bytes", "uart"}
+        Whether bytes are handed to the framing one by one, or go over the pins of a serial line bit by bit.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, link: str = "bytes") -> None:
         self._library = _Library(path)
+        self._quiet = QUIET[link]
 
     @property
     def cycles(self) -> int:
         """Clock cycles simulated so far."""
         return self._library.cycles
 
+    @property
+    def dropped(self) -> int:
+        """Characters that the device's receiver has dropped; only a serial line has such."""
+        return self._library.dropped
+
     def write(self, data: bytes) -> int:
         """Queue bytes for the device; returns how many were taken, which is all of them."""
         self._library.send(np.frombuffer(data, dtype=np.uint8))
         return len(data)
 
-    def read(self, limit: int) -> bytes:
-        """Simulate a little and return the bytes that came, at most ``limit`` and perhaps none."""
+    def read(self, limit: int, cycles: int = POLL) -> bytes:
+        """Simulate at most so many cycles and return the bytes that came, at most ``limit`` and perhaps none."""
         buffer = np.zeros(limit, dtype=np.uint64)
-        return self._library.run(buffer, stop=0, quiet=16, stride=POLL).astype(np.uint8).tobytes()
+        return self._library.run(buffer, stop=0, quiet=self._quiet, stride=cycles).astype(np.uint8).tobytes()
 
     def close(self) -> None:
         """Release the simulation; may be called again."""
@@ -323,4 +343,4 @@ def open_twin(
 ) -> Twin | ByteTwin:
     """Build, or find, the twin of an engine and start it; see `build`."""
     path = build(parameters, link, optimize=optimize, progress=progress)
-    return Twin(path) if link == "packets" else ByteTwin(path)
+    return Twin(path) if link == "packets" else ByteTwin(path, link)

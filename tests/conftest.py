@@ -12,6 +12,8 @@ from frenn.firmware.network import Edge
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", type=int, help="seed of the random tests; a random one is drawn and printed otherwise")
     parser.addoption("--configurations", type=int, default=20, help="random configurations of device against golden")
+    parser.addoption("--kills", type=int, default=5, help="random moments at which a training program is killed")
+    parser.addoption("--faults", type=int, default=20, help="short runs over lines with random faults")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -31,6 +31,7 @@ from ...firmware.protocol import (
     unpack_states,
     unpack_weights,
 )
+from ...rtl_gen.identity import gateware_identity
 from ..golden import Golden
 from .streams import StreamSink, StreamSource, start
 
@@ -194,7 +195,7 @@ async def greets(dut: Any) -> None:
     host = await _open(dut)
     (words,) = await host.exchange([Ask(Command.HELLO, 0, [], Status.DONE)])
     hello = Hello.decode(np.array(words, dtype=np.uint32))
-    assert hello == Hello(MACHINE_VERSION, host.parameters.lanes, host.parameters.fingerprint)
+    assert hello == Hello(MACHINE_VERSION, gateware_identity(), host.parameters)
 
 
 @cocotb.test

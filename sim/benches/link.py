@@ -52,6 +52,8 @@ class _Bench:
         while True:
             await RisingEdge(self.dut.clk)
             self.cycle += 1
+            # A serial line cannot wait, whatever the device and the other direction do.
+            assert int(self.dut.rx__ready.value) or int(self.dut.rst.value), f"a byte would be lost in cycle {self.cycle}"
             while self.answering and self.request.queue:
                 self.take()
 

@@ -134,6 +134,30 @@ def test_update() -> None:
     assert (learned.tolist(), saturated.tolist()) == ([[0, -1, 2047, -2047]], [[False, False, True, False]])
 
 
+def test_update_of_a_minibatch_rounds_and_saturates_once() -> None:
+    weights = np.array([[0, 2000, -2047]])
+    deviations, states = np.full((3, 1), 7), np.tile([100, 157, -157], (3, 1))
+    # Three times 700, 1099 and -1099 of 2048: to nearest 1, 2 and -2, where single products would make 0, 3 and -3.
+    learned, saturated = arithmetic.update_weights(weights, deviations, states, 11, 1024, 11)
+    assert (learned.tolist(), saturated.tolist()) == ([[1, 2002, -2047]], [[False, False, True]])
+    # Over the limit and back is not clipped on the way.
+    learned, saturated = arithmetic.update_weights(weights[:, 1:2], np.array([[100], [-99]]), np.full((2, 1), 2048), 11, 0, 11)
+    assert (learned.tolist(), saturated.any()) == ([[2001]], False)
+
+
+def test_update_of_the_largest_minibatch_in_the_widest_formats_is_exact() -> None:
+    # The literal form's difference of two states of 23 magnitude bits, 64 times, and 32 random bits.
+    deviation, state, noise = -2 * ((1 << 23) - 1), (1 << 23) - 1, (1 << 32) - 1
+    batch = np.full((arithmetic.BATCH_SAMPLES, 1), deviation), np.full((arithmetic.BATCH_SAMPLES, 1), state)
+    learned, _ = arithmetic.update_weights(np.array([[3]]), *batch, 32, noise, 40)
+    assert int(learned[0, 0]) == 3 + (64 * deviation * state + noise) // 2**32
+    assert 64 * abs(deviation) * state < 2**53
+
+
+def test_narrow_weights() -> None:
+    assert arithmetic.narrow_weights(np.array([5, 6, -6, 7, 2047, -2047]), 2, 8).tolist() == [1, 2, -1, 2, 255, -255]
+
+
 def test_stochastic_rounding_is_exact_on_average() -> None:
     noise = np.arange(2048)[:, None]
     learned, _ = arithmetic.update_weights(np.zeros((2048, 1), dtype=np.int64), np.full(2048, -3), np.array([101]), 11, noise, 11)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
-from frenn.firmware.compiler import Program, compile_network, requirements
+from frenn.firmware.compiler import Program, check_trains, compile_network, requirements
 from frenn.firmware.errors import FitError, FrennError
 from frenn.firmware.formats import Format
 from frenn.firmware.graph import Term, clamped_terms, drive_fraction, free_terms, update_fractions
@@ -115,6 +115,17 @@ def test_update_shift_holds_every_rate() -> None:
     # D and s of 8 fraction bits against a weight of 11: 5 bits finer at rate 1, and 12 at the last rate, 2^-7.
     assert parameters.update_shift == 12
     assert {item.shift for item in program.instructions if item.op == Op.UPDATE} == {7}
+
+
+def test_minibatches_of_the_chip_are_compiled_to_predict_and_refused_to_train() -> None:
+    network = dataclasses.replace(NETWORK, learning=Learning(batch=8))
+    with pytest.raises(FitError, match=r"sums over batches of 8 samples.*--on golden alone, or with batch = 1 or update = \"host\""):
+        check_trains(network)
+    parameters = EngineParameters.for_network(NETWORK, 4)
+    check_trains(NETWORK)
+    program, whole = (compile_network(some, parameters) for some in (network, NETWORK))
+    assert [item for item in whole.instructions if item.op != Op.UPDATE] == [*program.instructions]
+    check_trains(dataclasses.replace(NETWORK, learning=Learning(update="host", batch=8)))
 
 
 def test_requirements_suffice_and_none_is_too_large(rng: np.random.Generator) -> None:

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from frenn.firmware import protocol
 from frenn.firmware.errors import FrennError
-from frenn.firmware.parameters import MACHINE_VERSION
+from frenn.firmware.formats import Format
+from frenn.firmware.parameters import MACHINE_VERSION, EngineParameters
 from frenn.firmware.protocol import Command, Hello, Space
 
 
@@ -38,22 +39,25 @@ def test_states() -> None:
 
 
 def test_hello_round_trip() -> None:
-    hello = Hello(MACHINE_VERSION, 16, 0xFEDCBA9876543210)
+    parameters = EngineParameters(lanes=16, weight=Format(True, 1, 11), weight_depth=1 << 20, program_depth=100)
+    hello = Hello(MACHINE_VERSION, 0xFEDCBA9876543210, parameters)
     words = hello.encode()
-    assert words == [0x4E4E5246, MACHINE_VERSION, 16, 0x76543210, 0xFEDCBA98]
+    assert words[:6] == [0x4E4E5246, MACHINE_VERSION, 0x76543210, 0xFEDCBA98, 16, 1 << 16 | 1 << 8 | 11]
+    assert words[-4:] == [1 << 20, parameters.neuron_depth, parameters.row_depth, 100]
     assert Hello.decode(np.array(words, dtype=np.uint32)) == hello
 
 
 def test_hello_of_something_else() -> None:
-    words = np.array(Hello(MACHINE_VERSION, 16, 1).encode(), dtype=np.uint32)
-    with pytest.raises(FrennError, match="no frenn device"):
-        Hello.decode(words[:4])
+    words = np.array(Hello(MACHINE_VERSION, 1, EngineParameters()).encode(), dtype=np.uint32)
+    for length in (0, 1, 2, len(words) - 1):
+        with pytest.raises(FrennError, match="no frenn device"):
+            Hello.decode(words[:length])
     words[0] ^= 1
     with pytest.raises(FrennError, match="no frenn device"):
         Hello.decode(words)
 
 
 def test_hello_of_another_version() -> None:
-    words = np.array(Hello(MACHINE_VERSION + 1, 16, 1).encode(), dtype=np.uint32)
+    words = np.array(Hello(MACHINE_VERSION + 1, 1, EngineParameters()).encode(), dtype=np.uint32)
     with pytest.raises(FrennError, match="rebuild the bitstream or update frenn"):
         Hello.decode(words)

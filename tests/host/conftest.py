@@ -13,6 +13,7 @@ from frenn.firmware.isa import INSTRUCTION_WORDS, encode_program
 from frenn.firmware.network import Network, Relaxation
 from frenn.firmware.parameters import MACHINE_VERSION, EngineParameters
 from frenn.firmware.protocol import ANSWER, Command, Hello, Register, Skip, Space, Status, pack_weights, unpack_weights
+from frenn.rtl_gen.identity import gateware_identity
 from frenn.sim.golden import Golden
 
 
@@ -27,7 +28,7 @@ class FakeDevice:
         self.program = program
         self.window = window
         self.parameters = program.parameters
-        self.hello = Hello(MACHINE_VERSION, self.parameters.lanes, self.parameters.fingerprint)
+        self.hello = Hello(MACHINE_VERSION, gateware_identity(), self.parameters)
         self.greeted = self.closed = False
         self.answers: deque[np.ndarray] = deque()
         self.most_in_flight = 0

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from frenn.firmware.network import Relaxation, load_network
+from frenn.firmware.formats import Format
+from frenn.firmware.network import Formats, Relaxation, load_network
 from frenn.host import analyze, commands, datasets
 from frenn.host.analysis_pictures import structure
 from frenn.host.analyze import COLUMNS, AnalysisError, parse_betas
 from frenn.host.cli import main
 from frenn.host.run import load_run, load_weights
 from frenn.sim import compiled
-from frenn.sim.dynamics import recurrent, spectral_radius, with_beta
+from frenn.sim.dynamics import input_drive, recurrent, spectral_radius, steps_to_rest, sweeps_to_rest, with_beta
 from frenn.sim.golden import Golden
 
 FILES = {"analysis.json", "sweep.csv", "sweep.png", "change.csv", "change.png", "states.csv", "states.png"}
@@ -115,6 +116,25 @@ def test_any_graph(folder, layers):
     Path("net.toml").write_text(layers)
     assert main(["analyze", "net.toml", "--out", "out", "--samples", "1", "--betas", "0.01", "--cap", "20"]) == 0
     assert {path.name for path in Path("out").iterdir()} == FILES
+
+
+def test_narrow_copies_are_analysed(folder):
+    """All figures are those of a network that has nothing but the copies."""
+    Path("net.toml").write_text(NETWORK + '[formats]\nmac_weight = "S0.4"\n')
+    assert main(["analyze", "net.toml", "--out", "out", *QUICK]) == 0
+    network = load_network("net.toml")
+    copies = [np.clip((block + 64) // 128, -15, 15) for block in network.initial_weights()]
+    narrow = replace(network, formats=Formats(weight=Format(True, 0, 4)))
+    inputs = np.random.default_rng((3, 0x64)).integers(0, 255, (2, 64), endpoint=True)
+    drive = input_drive(narrow, copies, inputs)
+    for point in read("out/sweep.csv"):
+        beta = float(point["beta"])
+        system = recurrent(narrow, copies, beta)
+        assert float(point["spectral_radius"]) == pytest.approx(spectral_radius(system.matrix), rel=1e-8)
+        assert float(point["steps_to_rest"]) == pytest.approx(steps_to_rest(system, drive, 60)[0].mean(), rel=1e-8)
+        if beta != 0.3:
+            sweeps = [*sweeps_to_rest(with_beta(narrow, int(np.log2(beta))), copies, inputs, "jacobi", 60)]
+            assert float(point["jacobi_sweeps"]) == pytest.approx(np.mean(sweeps), rel=1e-8)
 
 
 def test_one_hidden_layer_has_no_recurrence(folder):

@@ -25,6 +25,7 @@ from frenn.sim.golden import Golden
 from safetensors import safe_open
 
 FILES = {"network.toml", "run.json", "image.safetensors", "metrics.jsonl", "weights.safetensors", "learning-curve.png"}
+STOPPED = FILES | {"checkpoints"}
 NETWORK = 'name = "tiny net"\nlayers = [64, 8, 10]\nseed = 3\n[learning]\nrate = "2^-5"\nhalve_every = 0\nepochs = 2\n'
 
 
@@ -120,6 +121,45 @@ def test_it_is_the_loop_that_the_manual_describes(folder):
         assert record["test_accuracy"] == np.mean(golden.infer(data.test_inputs.astype(int)) == data.test_labels)
     for got, expected in zip(load_weights(Path("run/weights.safetensors"), network), golden.weights(), strict=True):
         np.testing.assert_array_equal(got, expected)
+
+
+def test_minibatches_go_through_the_epoch(folder):
+    """The loop's calls of some samples each end no minibatch but the epoch's last."""
+    Path("net.toml").write_text(f"{NETWORK}batch = 48\n")
+    assert main(["train", "net.toml", "--on", "golden", "--samples", "300", "--epochs", "1", "--out", "run"]) == 0
+    network, _ = load_run(Path("run"))
+    data = datasets.load("digits", seed=3)
+    golden = Golden(network)
+    order = np.random.default_rng((3, 0)).permutation(300)
+    golden.train(data.train_inputs[order].astype(int), data.train_labels[order], 0, -5)
+    for got, expected in zip(load_weights(Path("run/weights.safetensors"), network), golden.weights(), strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
+REMEDY = 'train it with --on golden alone, or with batch = 1 or update = "host" under [learning]'
+
+
+@pytest.mark.parametrize("arguments", [["--on", "twin"], ["--on", "golden", "--verify"]])
+def test_the_twin_trains_no_minibatches(folder, capsys, arguments):
+    Path("net.toml").write_text(f"{NETWORK}batch = 48\n")
+    assert main(["train", "net.toml", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("frenn: error: network 'tiny net' learns by sums over batches of 48 samples") and REMEDY in err
+    assert err.count("\n") == 1 and {path.name for path in folder.iterdir()} == {"net.toml"}
+
+
+def test_minibatches_are_checked_and_their_weights_predict_on_the_twin(folder, twin, capsys):
+    Path("net.toml").write_text(f"{NETWORK}batch = 48\n")
+    assert main(["check", "net.toml"]) == 0
+    out = capsys.readouterr().out
+    assert "stochastic rounding, sums over batches of 48, on golden alone\n" in out
+    assert "engine small (16 lanes): fits to predict, not to train\n" in out and "engine tiny (4 lanes): network 'tiny net' does not" in out
+    assert run("--out", "run") == 0
+    accuracies = []
+    for target in ("golden", "twin"):
+        assert main(["eval", "run", "--on", target]) == 0
+        accuracies.append(capsys.readouterr().out.splitlines()[-1].removesuffix(target))
+    assert accuracies[0] == accuracies[1]
 
 
 def test_same_seed_same_bytes(folder):
@@ -319,7 +359,7 @@ def test_a_good_small_mnist_passes_so_the_bad_ones_fail_for_their_reason(folder)
         ([], "required: VERB"),
         (["fly"], "invalid choice"),
         (["train"], "required: NETWORK"),
-        (["train", "net.toml", "--on", "abacus"], "invalid choice"),
+        (["train", "net.toml", "--on", "abacus"], "there is no machine 'abacus'"),
         (["check", "nowhere.toml"], "cannot read the network file nowhere.toml"),
         (["check", "."], "cannot read the network file ."),
         (["eval", "nowhere"], "no run folder"),
@@ -427,10 +467,10 @@ def test_interruption(folder, monkeypatch, capsys, call):
     assert main(["train", "net.toml", "--on", "golden", "--samples", "300", "--out", "deep/run"]) == 130
     err = capsys.readouterr().err
     if call < 4:
-        assert err == "frenn: stopped; no epoch was over, so nothing is kept\n" and files(folder) == {"net.toml"}
+        assert err == "frenn: stopped; there is no checkpoint yet, so nothing is kept\n" and files(folder) == {"net.toml"}
         return
-    assert err == "frenn: stopped; deep/run is complete up to epoch 1\n"
-    assert files("deep/run") == FILES and len(metrics("deep/run")) == 1
+    assert err == "frenn: stopped; deep/run is kept up to epoch 1; go on with: frenn resume deep/run\n"
+    assert files("deep/run") == STOPPED and len(metrics("deep/run")) == 1
     stopped = Path("deep/run/weights.safetensors").read_bytes()
     monkeypatch.setattr(commands, "open_machine", lambda target, program, *rest: Closing(Golden(program.network)))
     assert main(["eval", "deep/run"]) == 0
@@ -449,10 +489,11 @@ def test_an_error_leaves_whole_epochs_or_nothing(folder, monkeypatch, capsys, ca
     error = LinkError("the cable came off")
     monkeypatch.setattr(commands, "open_machine", lambda target, program, *rest: Closing(Interrupted(program.network, call, error)))
     assert main(["train", "net.toml", "--on", "golden", "--samples", "300", "--out", "run"]) == 2
-    assert capsys.readouterr().err == "frenn: error: the cable came off\n"
+    rest = "" if call == 1 else "; run is kept up to epoch 1; go on with: frenn resume run"
+    assert capsys.readouterr().err == f"frenn: error: the cable came off{rest}\n"
     assert files(folder) == ({"net.toml"} if call == 1 else {"net.toml", "run"})
     if call == 6:
-        assert files("run") == FILES and len(metrics("run")) == 1
+        assert files("run") == STOPPED and len(metrics("run")) == 1
 
 
 @pytest.mark.parametrize("moment", ["weights.safetensors", "metrics.jsonl", "learning-curve.png"])
@@ -472,7 +513,7 @@ def test_interruption_while_an_epoch_is_written(folder, monkeypatch, moment):
         assert run("--out", "run") == 130
     finally:
         signal.signal(signal.SIGINT, previous)
-    assert files("run") == FILES and len(metrics("run")) == 1
+    assert files("run") == STOPPED and len(metrics("run")) == 1
 
 
 def test_a_real_ctrl_c(tmp_path):
@@ -494,5 +535,8 @@ def test_a_real_ctrl_c(tmp_path):
         _, err = process.communicate()
     assert process.returncode == 130
     records = metrics(tmp_path / "run")
-    assert files(tmp_path / "run") == FILES and len(records) >= 2
-    assert err == f"frenn: stopped; run is complete up to epoch {len(records)}\n"
+    assert files(tmp_path / "run") == STOPPED and len(records) >= 2
+    note, stopped = err.splitlines()
+    assert note == "frenn: stopping after what is under way; Ctrl-C again stops at once"
+    assert stopped.startswith(f"frenn: stopped; run is kept up to epoch {len(records)}")
+    assert stopped.endswith("; go on with: frenn resume run")

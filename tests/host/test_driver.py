@@ -12,8 +12,9 @@ from frenn.firmware.formats import Format
 from frenn.firmware.image import Image
 from frenn.firmware.network import Formats, Learning, Network
 from frenn.firmware.parameters import EngineParameters
-from frenn.firmware.protocol import ANSWER, Command, Hello, Status
+from frenn.firmware.protocol import ANSWER, Command, Status
 from frenn.host.driver import Driver
+from frenn.rtl_gen.identity import gateware_identity
 from frenn.sim.golden import Golden
 
 
@@ -76,8 +77,19 @@ def test_no_samples(device, program):
 
 
 def test_other_engine_is_refused_before_anything_is_written(device, program):
-    device.hello = Hello(device.hello.version, 32, 0x1234)
-    with pytest.raises(ImageError, match=r"0000000000001234 with 32 lanes.*with 8 lanes"):
+    other = dataclasses.replace(program.parameters, lanes=32, program_depth=100)
+    device.hello = dataclasses.replace(device.hello, parameters=other)
+    message = (
+        rf"{other.fingerprint:016x}.* {program.parameters.fingerprint:016x} \(lanes 32 instead of 8, program_depth 100 instead of \d+\)"
+    )
+    with pytest.raises(ImageError, match=message):
+        Driver(device, program)
+    assert device.closed and [command for command, _ in device.log] == [Command.HELLO]
+
+
+def test_other_gateware_is_refused_before_anything_is_written(device, program):
+    device.hello = dataclasses.replace(device.hello, build=0x1234)
+    with pytest.raises(ImageError, match=rf"gateware 0000000000001234, .*gateware {gateware_identity():016x}; build and flash"):
         Driver(device, program)
     assert device.closed and [command for command, _ in device.log] == [Command.HELLO]
 
@@ -178,6 +190,18 @@ def test_bad_samples_are_refused_before_they_are_sent(device, program, inputs, l
         count = len(device.log)
         with pytest.raises(FrennError, match=message):
             driver.train(inputs, np.array(labels), step, rate)
+        assert len(device.log) == count
+
+
+def test_minibatches_of_the_chip_are_refused_before_they_are_sent(make_device, network):
+    summed = dataclasses.replace(network, learning=Learning(batch=2))
+    program = compile_network(summed, EngineParameters.for_network(summed, 4))
+    device = make_device(program)
+    with Driver(device, program) as driver:
+        driver.load(network.initial_weights())
+        count = len(device.log)
+        with pytest.raises(FitError, match="train it with --on golden alone"):
+            driver.train(np.zeros((2, 13), dtype=int), np.zeros(2, dtype=int), 0, -6)
         assert len(device.log) == count
 
 

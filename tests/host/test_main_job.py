@@ -3,6 +3,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -123,8 +124,10 @@ def test_interrupted_on_the_twin(tmp_path):
     _, said = process.communicate()
     assert process.returncode == 130
     epochs = len(metrics(out))
-    assert 2 <= epochs < 80 and f"frenn: stopped; {out} is complete up to epoch {epochs}\n" in said
+    assert 2 <= epochs < 80 and f"frenn: stopped; {out} is kept up to epoch {epochs}" in said
+    assert f"go on with: frenn resume {out}\n" in said
     assert "Traceback" not in said
+    shutil.rmtree(out / "checkpoints")
     assert_complete(out, epochs)
     # As far as it went, the weights are those of the last epoch that the folder tells of.
     network, _ = load_run(out)

@@ -98,8 +98,11 @@ def test_fixed_blocks_stay(rng):
 
 
 def test_what_only_the_host_can():
-    with pytest.raises(NetworkError, match='batch is 8; legal is 1, unless update = "host"'):
-        Learning(batch=8)
+    with pytest.raises(NetworkError, match='batch is 65; legal is an integer from 1 to 64, unless update = "host"'):
+        Learning(batch=65)
+    with pytest.raises(NetworkError, match="batch is 1000001; legal is an integer from 1 to 1000000"):
+        Learning(update="host", batch=1_000_001)
+    assert Learning(batch=64).summed and not Learning().summed and not Learning(update="host", batch=8).summed
     with pytest.raises(NetworkError, match='optimizer is adam; legal is sgd, unless update = "host"'):
         Learning(optimizer="adam")
 

@@ -223,3 +223,15 @@ def test_formats_of_weights_count():
     weights = [np.full(shape, 64) for shape in network.weight_shapes]
     assert recurrent(network, weights, 0.5).matrix[2:, :2].tolist() == [[1.0, 1.0], [1.0, 1.0]]
     np.testing.assert_array_equal(input_drive(network, weights, np.array([[128, 0]])), [[0.5, 0.5, 0.0, 0.0]])
+
+
+def test_narrow_copies_are_what_is_multiplied():
+    formats = Formats(weight=Format(True, 1, 6), mac_weight=Format(True, 0, 2))
+    network = Network.chain([2, 2, 2, 2], formats=formats)
+    # 0.375 and -0.375 are ties and go up, 1.25 is clipped.
+    weights = [np.array([[24, -24], [80, 17]])] * 3
+    copies = np.array([[0.5, -0.25], [0.75, 0.25]])
+    matrix = recurrent(network, weights, 0.5).matrix
+    np.testing.assert_array_equal(matrix[2:, :2], copies)
+    np.testing.assert_array_equal(matrix[:2, 2:], copies.T / 2)
+    np.testing.assert_array_equal(input_drive(network, weights, np.array([[128, 64]])), [[0.1875, 0.4375, 0.0, 0.0]])

@@ -50,7 +50,8 @@ def random_network(rng: np.random.Generator, draw_edges: DrawEdges) -> Network:
         int(rng.integers(-6, 1)),
         str(rng.choice(["held", "refreshed"])) if clamped == "literal" else "held",
     )
-    learning = Learning(rounding=str(rng.choice(["stochastic", "nearest"])))
+    batch = int(rng.choice([1, 1, 2, 3, 5, 8, 64]))
+    learning = Learning(rounding=str(rng.choice(["stochastic", "nearest"])), batch=batch)
     network = Network("random", layers, edges, formats, relaxation, learning, int(rng.integers(0, 2**32)))
     # Some sets of very wide and very narrow formats have no learning rate at all, or too wide a drive.
     with suppress(FrennError):
@@ -210,6 +211,100 @@ def test_phases_and_update_by_plain_loops(rng: np.random.Generator) -> None:
                 learned = int(before[block][r, c]) + (d * s + noise) // 2**9
                 assert golden.weights()[block][r, c] == max(form.minimum, min(form.maximum, learned))
         column += len(values)
+
+
+@pytest.mark.parametrize("model", [Golden, CompiledGolden])
+@pytest.mark.parametrize("rounding", ["stochastic", "nearest"])
+@pytest.mark.parametrize("clamped", ["deviation", "literal"])
+@pytest.mark.parametrize("narrow", [None, Format(True, 2, 5)])
+def test_minibatches_by_plain_loops(
+    rng: np.random.Generator, model: type[Golden], rounding: str, clamped: str, narrow: Format | None
+) -> None:
+    """64 samples and a short minibatch of 7, from what single samples relax to, in Python integers; the last of the 64 has no error."""
+    formats = Formats(weight=Format(True, 4, 8), mac_weight=narrow)
+    learning = Learning(rounding=rounding, batch=64)
+    relaxation = Relaxation(clamped=clamped, nudge_exponent=0)
+    network = Network.chain([7, 9, 5, 3], formats=formats, learning=learning, relaxation=relaxation, seed=int(rng.integers(2**32)))
+    edges = tuple(replace(edge, rate_exponent=exponent) for edge, exponent in zip(network.edges, (-2, 0, 1), strict=True))
+    network = replace(network, edges=edges)
+    form = formats.weight
+    golden, alone = model(network), Golden(replace(network, learning=replace(learning, batch=1)))
+    step, rate, erring = 4711, -6, True
+    while erring:
+        weights = [rng.integers(form.minimum, form.maximum + 1, shape) for shape in network.weight_shapes]
+        inputs, labels = random_samples(rng, network, 71)
+        alone.load(weights)
+        labels[63:64] = alone.infer(inputs[63:64])
+        _, (erring,) = alone.train(inputs[63:64], labels[63:64], 0, rate)
+    golden.load(weights)
+    predictions, wrong = golden.train(inputs, labels, step, rate)
+    shifts = alone.update_shifts(rate)
+    assert len(set(shifts)) == 3
+    saturated = right = 0
+    for start, stop in ((0, 64), (64, 71)):
+        sums = [[[0] * columns for _ in range(rows)] for rows, columns in network.weight_shapes]
+        for index in range(start, stop):
+            one = slice(index, index + 1)
+            alone.load(weights)
+            alone.clear_counters()
+            assert alone.infer(inputs[one])[0] == predictions[index]
+            states = [values.tolist() for values in alone.states[:3]]
+            error = output_error(free_logits(alone, states), int(labels[index]), 8)[0].tolist()
+            assert any(error) == wrong[index]
+            alone.train(inputs[one], labels[one], 0, rate)
+            if not any(error) and clamped == "deviation":
+                right += 1
+                continue
+            deviations = [*(alone.deviations[layer].tolist() for layer in (1, 2)), error]
+            for block, (rows, columns) in enumerate(network.weight_shapes):
+                for r in range(rows):
+                    for c in range(columns):
+                        sums[block][r][c] += deviations[block][r] * states[block][c]
+        column = 0
+        for block, (rows, columns) in enumerate(network.weight_shapes):
+            for r in range(rows):
+                for c in range(columns):
+                    noise = 2 ** shifts[block] // 2
+                    if rounding == "stochastic":
+                        word = mix(network.seed, step + stop - 1, np.array([column + c]))
+                        noise = int(random_bits(word, np.array([r]), shifts[block])[0, 0])
+                    exact = int(weights[block][r, c]) + (sums[block][r][c] + noise) // 2 ** shifts[block]
+                    weights[block][r, c] = max(form.minimum, min(form.maximum, exact))
+                    saturated += weights[block][r, c] != exact
+            column += columns
+    for expected, got in zip(weights, golden.weights(), strict=True):
+        np.testing.assert_array_equal(got, expected)
+    assert golden.counters()["saturated_weight"] == saturated
+    assert not wrong[63] and wrong.any() and (right > 0 or clamped == "literal")
+
+
+def free_logits(golden: Golden, states: list[list[int]]) -> np.ndarray:
+    """Logits of the free states of a chain, in Python integers."""
+    formats = golden.network.formats
+    form = formats.multiplied
+    logits = []
+    for row in golden.weights()[-1].tolist():
+        copies = [max(form.minimum, min(form.maximum, (2 * w * 2**form.fraction // 2**formats.weight.fraction + 1) // 2)) for w in row]
+        exact = sum(w * s for w, s in zip(copies, states[-1], strict=True))
+        logits.append((2 * exact * 2**8 // 2 ** (form.fraction + formats.state.fraction) + 1) // 2)
+    return np.array(logits)
+
+
+@pytest.mark.parametrize("model", [Golden, CompiledGolden])
+def test_calls_end_minibatches(rng: np.random.Generator, model: type[Golden]) -> None:
+    """Calls of whole minibatches are as good as one call; calls of one sample learn as without minibatches."""
+    network = Network.chain([6, 10, 8, 4], learning=Learning(batch=4), seed=int(rng.integers(2**32)))
+    inputs, labels = random_samples(rng, network, 18)
+    whole, parts, ones, single = model(network), model(network), model(network), model(replace(network, learning=Learning()))
+    whole.train(inputs, labels, 3, -4)
+    for start, stop in ((0, 8), (8, 12), (12, 18)):
+        parts.train(inputs[start:stop], labels[start:stop], 3 + start, -4)
+    assert_same(whole, parts)
+    for index in range(18):
+        ones.train(inputs[index : index + 1], labels[index : index + 1], 3 + index, -4)
+    single.train(inputs, labels, 3, -4)
+    assert_same(single, ones)
+    assert any((block != other).any() for block, other in zip(whole.weights(), single.weights(), strict=True))
 
 
 def test_prediction_is_the_first_of_the_largest_exact_drives() -> None:

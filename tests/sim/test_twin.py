@@ -12,9 +12,10 @@ from frenn.firmware.counters import GOLDEN
 from frenn.firmware.errors import FrennError, ImageError, LinkError
 from frenn.firmware.network import Network
 from frenn.firmware.parameters import MACHINE_VERSION, PRESETS, EngineParameters
-from frenn.firmware.protocol import ANSWER, Command, Hello, Space, request
+from frenn.firmware.protocol import ANSWER, HELLO_WORDS, Command, Hello, Space, request
 from frenn.host.driver import Driver
 from frenn.host.link import ByteLink
+from frenn.rtl_gen.identity import gateware_identity
 from frenn.sim import twin as twin_module
 from frenn.sim.golden import Golden
 from frenn.sim.twin import ByteTwin, Twin, build, build_identity, open_twin
@@ -109,7 +110,7 @@ def test_cycles_run_while_it_is_driven(twin):
 def test_answers_come_in_order(twin):
     for tag in (3, 1, 2):
         twin.send(request(Command.HELLO, tag=tag))
-    hello = Hello(MACHINE_VERSION, 4, PARAMETERS.fingerprint).encode()
+    hello = Hello(MACHINE_VERSION, gateware_identity(), PARAMETERS).encode()
     for tag in (3, 1, 2):
         assert twin.receive(10).tolist() == [Command.HELLO | ANSWER | tag << 8, *hello]
 
@@ -125,7 +126,7 @@ def test_silence_is_an_error(twin):
     with pytest.raises(LinkError, match=r"the twin has not answered for 0 s; 0 words of the request are not taken"):
         twin.receive(0)
     twin.send(request(Command.HELLO))
-    assert len(twin.receive(10)) == 6
+    assert len(twin.receive(10)) == 1 + HELLO_WORDS
 
 
 def test_silence_names_what_the_driver_waited_for(twin, monkeypatch):

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Builds the matrix of boards and engines, and writes docs/boards.md from the reports.
+
+    python bench/boards.py build [--out DIR] [--only BOARD ...]
+    python bench/boards.py page [--out DIR]
+    python bench/boards.py cycles --data-dir DIR
+
+``build`` goes on where it was stopped: what is built already is not built again. ``page`` writes the page alone. ``cycles`` measures on the
+compiled gateware how many cycles a training sample takes, for the predictions.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+from frenn.firmware.errors import FrennError
+from frenn.firmware.files import write_atomic
+from frenn.firmware.network import load_network
+from frenn.host.board_verbs import board_design, read_report
+from frenn.host.build import BUILT, PROJECT, BuildFailed, build
+from frenn.host.cli import main as frenn
+from frenn.rtl_gen.boards import BOARDS
+from frenn.rtl_gen.usage import KINDS, NAMES
+
+ROOT: Final = Path(__file__).parents[1]
+PAGE: Final = ROOT / "docs" / "boards.md"
+CYCLES: Final = ROOT / "host" / "cycles.json"
+
+EXTRA: Final = (("ulx3s-12f", "tiny", None), ("ulx3s-85f", "tiny", None), ("ulx3s-85f", "medium", None))
+"""Builds besides each board's own engine: board, preset and other lanes than the preset's."""
+
+MEASURED: Final = (("digits", "digits"), ("mnist-2x64", "mnist"), ("mnist", "mnist"))
+"""Example networks whose cycles are measured, and the data that they learn."""
+LANES: Final = (4, 16, 64, 128)
+SAMPLES: Final = 50
+"""First training samples, whose cycles are averaged. Hardly any of them is without error: later ones take fewer cycles."""
+
+
+def matrix() -> list[tuple[str, str, int | None]]:
+    """Board, preset and other lanes than the preset's, or None, of every build."""
+    own: Iterable[tuple[str, str, int | None]] = ((board.name, board.preset, board.lanes) for board in BOARDS.values())
+    return sorted({*own, *EXTRA}, key=lambda entry: (list(BOARDS).index(entry[0]), entry[1], entry[2] or 0))
+
+
+def folder(out: Path, entry: tuple[str, str, int | None]) -> Path:
+    """Where a build goes."""
+    board, preset, lanes = entry
+    return out / "-".join([board, preset, *([] if lanes is None else [str(lanes)])])
+
+
+def build_all(out: Path, only: list[str]) -> None:
+    """Build what is not built, one after the other."""
+    for entry in matrix():
+        board, preset, lanes = entry
+        if only and board not in only:
+            continue
+        path = folder(out, entry)
+        print(path, flush=True)
+        try:
+            build(board_design(BOARDS[board], preset, lanes), path, 1, lambda text: print(f"  {text}", flush=True))
+        except BuildFailed as error:
+            print(f"  {error}", flush=True)
+
+
+def page(out: Path) -> str:
+    """The text of the page, from the reports that there are."""
+    reports = [(entry, read_report(folder(out, entry))) for entry in matrix()]
+    lines = [
+        "# Boards",
+        "",
+        "    frenn build --board BOARD --out DIR        frenn boards        frenn flash --board BOARD DIR",
+        "",
+        "No board has been tried. Clocks are those that place and route by the open tools promises in the slow corner, resources those",
+        "of the placed design, and samples a second follow from cycles counted in simulation. `python bench/boards.py build` writes this",
+        "page from the reports of its builds.",
+        "",
+        "## Builds",
+        "",
+        "| board | engine | lanes | clock MHz | reached MHz | " + " | ".join(NAMES[kind] for kind in KINDS) + " | outcome |",
+        "|" + "---|" * (6 + len(KINDS)),
+    ]
+    lines += [_row(entry, report) for entry, report in reports if report]
+    lines += ["", "Use after synthesis alone, where nothing was placed, is marked with *: an estimate.", ""]
+    lines += [
+        "## Predicted speed",
+        "",
+        "Samples a second while training, early in the first epoch: what the engine computes, and what the serial line carries.",
+        "",
+    ]
+    lines += ["| board | engine | network | cycles a sample | engine samples/s | line samples/s |", "|---|---|---|---|---|---|"]
+    for (board, preset, _), report in reports:
+        if report.get("status") not in (BUILT, PROJECT):
+            continue
+        for entry in report["networks"]:
+            if entry["misfit"] is None:
+                cycles, rate = entry["cycles"], entry["engine_samples_per_second"]
+                told = ("not measured", "") if cycles is None else (f"{cycles:,.0f}", f"{rate:,.0f}")
+                lines.append(
+                    f"| {board} | {preset} | {entry['widths']} | {told[0]} | {told[1]} | {entry['link_samples_per_second']:,.0f} |"
+                )
+    tools = sorted({f"{name} {text.removeprefix(name).strip()}" for _, report in reports for name, text in report.get("tools", {}).items()})
+    lines += ["", f"Tools: {', '.join(tools)}."]
+    return "\n".join(lines) + "\n"
+
+
+def _row(entry: tuple[str, str, int | None], report: dict[str, Any]) -> str:
+    mark = "" if report["use_is"] == "after placing" else "*"
+    use = []
+    for kind in KINDS:
+        item = report["use"].get(kind, {"used": 0, "available": 0})
+        use.append(f"{item['used']:,}{mark}" + (f" ({100 * item['used'] / item['available']:.0f} %)" if item["available"] else ""))
+    outcome = {BUILT: "bitstream", PROJECT: "project for Vivado"}.get(report["status"], report["message"])
+    reached = "" if report["fmax_mhz"] is None else f"{report['fmax_mhz']:.1f}"
+    lanes = report["engine"]["lanes"]
+    return f"| {entry[0]} | {entry[1]} | {lanes} | {report['pll_mhz']:g} | {reached} | {' | '.join(use)} | {outcome} |"
+
+
+def measure(data_dir: str | None) -> None:
+    """Count the cycles of a sample of every network, for every number of lanes, and keep them."""
+    networks = []
+    for name, data in MEASURED:
+        path = ROOT / "examples" / f"{name}.toml"
+        cycles = {str(lanes): _cycles(path, data, data_dir, lanes) for lanes in LANES}
+        print(f"{load_network(path).name}: {cycles}", flush=True)
+        networks.append({"file": path.read_text(), "cycles": {lanes: count for lanes, count in cycles.items() if count is not None}})
+    write_atomic(CYCLES, (json.dumps({"networks": networks}, indent=2) + "\n").encode())
+
+
+def _cycles(path: Path, data: str, data_dir: str | None, lanes: int) -> float | None:
+    """Cycles of a sample, or None where no engine of so few lanes can hold the network."""
+    with tempfile.TemporaryDirectory() as where:
+        run = Path(where) / "run"
+        options = ["--on", "twin", "--lanes", str(lanes), "--data", data, "--epochs", "1", "--out", str(run)]
+        options += ["--samples", str(SAMPLES), "--test-samples", "10"]
+        if data == "mnist" and data_dir is not None:
+            options += ["--data-dir", data_dir]
+        if frenn(["train", str(path), *options]):
+            return None
+        (record,) = (json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines())
+        return round(record["training"]["cycles"] / SAMPLES, 1)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("build", "page", "cycles"))
+    parser.add_argument("--out", type=Path, default=Path("builds"), help="folder of the builds (default builds)")
+    parser.add_argument("--only", nargs="+", default=[], choices=BOARDS, metavar="BOARD", help="these boards alone")
+    parser.add_argument("--data-dir", help="folder of the MNIST files")
+    arguments = parser.parse_args()
+    try:
+        if arguments.what == "cycles":
+            measure(arguments.data_dir)
+            return 0
+        if arguments.what == "build":
+            build_all(arguments.out, arguments.only)
+        write_atomic(PAGE, page(arguments.out).encode())
+    except FrennError as error:
+        print(f"boards: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("boards: stopped; the same command goes on", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

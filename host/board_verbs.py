@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the verbs of the command line that are about boards do."""
+
+import argparse
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..firmware.errors import FrennError
+from ..firmware.parameters import PRESETS
+from ..rtl_gen.board_top import NAME, BoardDesign
+from ..rtl_gen.boards import BOARDS, FAMILIES, Board, find_board
+from .build import BUILT, PROJECT, REPORT, build
+from .flash import flash
+from .targets import preset_engine
+
+
+def boards(arguments: argparse.Namespace) -> int:
+    """``frenn boards``: what an engine can be built for."""
+    rows = [("board", "FPGA", "LUTs", "multipliers", "memory", "link", "engine", "status")]
+    for board in BOARDS.values():
+        resources = board.resources
+        beside = "" if board.external == "none" else f" + {board.external}"
+        rows.append(
+            (
+                board.name,
+                f"{FAMILIES[board.family]} {board.device}",
+                str(resources.luts),
+                str(resources.multipliers),
+                f"{resources.kbits / 8:g} KB{beside}",
+                f"UART {board.uart.baud / 1e6:g} Mbaud, {board.uart.by}",
+                f"{board.preset}, {board.engine_clock / 1e6:g} MHz",
+                board.status,
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print("No board has been tried: timing is that of place and route, and function that of simulation.")
+    return 0
+
+
+def make(arguments: argparse.Namespace) -> int:
+    """``frenn build``: a bitstream, or the project that makes it, with a report."""
+    design = board_design(
+        find_board(arguments.board), arguments.preset, arguments.lanes, arguments.weight_depth, arguments.clock, arguments.baud
+    )
+    out = Path(arguments.out if arguments.out is not None else Path("builds") / design.board.name)
+    report = build(design, out, arguments.seed, lambda text: print(text, file=sys.stderr, flush=True))
+    if report["status"] == PROJECT:
+        print(f"project in {out}; run there: vivado -mode batch -source build.tcl")
+    else:
+        print(f"{out / report['bitstream']['file']}: {report['fmax_mhz']} MHz reached, {report['pll_mhz']:g} MHz used; see {out / REPORT}")
+    return 0
+
+
+def board_design(
+    board: Board,
+    preset: str | None = None,
+    lanes: int | None = None,
+    weight_depth: int | None = None,
+    clock: float | None = None,
+    baud: int | None = None,
+) -> BoardDesign:
+    """What is built for a board: its own choices where none are made.
+
+    Raises
+    ------
+    FrennError
+        If a choice is not legal.
+    """
+    parameters = preset_engine(preset or board.preset, lanes if lanes is not None or preset else board.lanes)
+    if weight_depth is not None:
+        parameters = replace(parameters, weight_depth=weight_depth)
+    if clock is not None and not 1 <= clock <= 1000:
+        raise FrennError(f"--clock is {clock:g}; legal are 1 to 1000 MHz")
+    return BoardDesign(
+        board=board,
+        parameters=parameters,
+        clock=board.engine_clock if clock is None else round(clock * 1e6),
+        baud=board.uart.baud if baud is None else baud,
+    )
+
+
+def load(arguments: argparse.Namespace) -> int:
+    """``frenn flash``: a built bitstream into a board."""
+    board = find_board(arguments.board)
+    folder = Path(arguments.folder if arguments.folder is not None else Path("builds") / board.name)
+    bitstream = folder / f"{NAME}.bit"
+    if not board.by_vendor:
+        report = read_report(folder)
+        if report.get("board") != board.name or report.get("status") != BUILT:
+            raise FrennError(f"{folder} holds no bitstream for {board.name}; make it with: frenn build --board {board.name} --out {folder}")
+        bitstream = folder / report["bitstream"]["file"]
+    flash(board, bitstream, arguments.persist, arguments.cable)
+    print(f"{board.title}: {bitstream} is {'in its flash memory' if arguments.persist else 'loaded until power is cut'}")
+    return 0
+
+
+def read_report(folder: Path) -> dict[str, Any]:
+    """The report of a build; empty if there is none, or none that can be read."""
+    try:
+        report = json.loads((folder / REPORT).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return report if isinstance(report, dict) else {}
+
+
+def add_parsers(verbs: "argparse._SubParsersAction[Any]") -> None:
+    """Add these verbs to the command line."""
+    listing = verbs.add_parser("boards", help="list the boards that an engine can be built for")
+    listing.set_defaults(run_verb=boards)
+
+    building = verbs.add_parser("build", help="make a board's bitstream, with a report")
+    building.add_argument("--board", required=True, metavar="BOARD", help="see frenn boards")
+    building.add_argument("--out", metavar="DIR", help="folder (default builds/BOARD)")
+    building.add_argument("--preset", choices=PRESETS, help="engine (default: the board's)")
+    building.add_argument("--lanes", type=int, metavar="N", help="lanes instead of the preset's")
+    building.add_argument("--weight-depth", type=int, metavar="N", help="weights of each lane instead of the preset's")
+    building.add_argument("--clock", type=float, metavar="MHZ", help="clock of the engine (default: the board's)")
+    building.add_argument("--baud", type=int, metavar="RATE", help="rate of the serial line (default: the board's)")
+    building.add_argument("--seed", type=int, default=1, metavar="S", help="seed of placement (default 1)")
+    building.set_defaults(run_verb=make)
+
+    flashing = verbs.add_parser("flash", help="load a built bitstream into a board")
+    flashing.add_argument("folder", metavar="DIR", nargs="?", help="folder of the build (default builds/BOARD)")
+    flashing.add_argument("--board", required=True, metavar="BOARD", help="see frenn boards")
+    flashing.add_argument("--persist", action="store_true", help="into the flash memory, not until power is cut")
+    flashing.add_argument("--cable", metavar="NAME", help="programmer, by openFPGALoader's name (default: the board's)")
+    flashing.set_defaults(run_verb=load)

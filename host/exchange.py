@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Requests to a device and their answers, whatever it runs."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple, Protocol
+
+import numpy as np
+
+from ..firmware.counters import NAMES
+from ..firmware.errors import FrennError, LinkError
+from ..firmware.protocol import ANSWER, Command, Hello, Register, Space, Status, Words, request
+
+PACKET_WORDS: Final = 256
+"""Words of the longest packet that loads or reads memory, unless a single item is longer."""
+
+_REASONS: Final = {
+    Status.UNKNOWN_COMMAND: "it does not know the command; the bitstream is older than this program, build it again",
+    Status.UNKNOWN_SPACE: "it has no such memory; the bitstream is older than this program, build it again",
+    Status.WRONG_LENGTH: "the packet has the wrong length; load the network again",
+    Status.BAD_ADDRESS: "the address is outside its memory; the bitstream has other depths than it was checked for",
+    Status.BAD_LABEL: "the label is no class of the network that is loaded; load the network again",
+    Status.BAD_RATE: "the learning rate is outside the run that the network was compiled for; load the network again",
+}
+
+
+class Transport(Protocol):
+    """Carries whole packets to a device and back, in order and without loss."""
+
+    def send(self, packet: Words) -> None:
+        """Queue one request packet, (words,) uint32.
+
+        It may wait for room on the line, but not for an answer to be taken with `receive`: the driver sends several
+        requests before it asks for the first answer.
+        """
+
+    def receive(self, timeout: float) -> Words:
+        """The next answer packet, (words,) uint32.
+
+        Raises
+        ------
+        LinkError
+            If it has not arrived in full after `timeout` seconds, or the line is broken.
+        """
+
+    def close(self) -> None:
+        """Release the line; may be called again."""
+
+
+class Request(NamedTuple):
+    """A request that has no tag yet."""
+
+    command: Command
+    argument: int
+    body: Words
+    what: str
+    """What the request is for, as an error message names it."""
+
+
+class _Pending(NamedTuple):
+    request: Request
+    tag: int
+
+
+class Exchange:
+    """Makes requests, several of them in flight at a time, so that neither the line nor the device waits for the other.
+
+    The device answers in order, and every answer is matched to its request by a tag.
+
+    Parameters
+    ----------
+    transport : Transport
+        The line; owned and closed from here, also when the constructor raises.
+    timeout : float
+        Seconds to wait for one answer.
+    window : int
+        Requests in flight, 1 to 128.
+
+    Attributes
+    ----------
+    hello : Hello
+        What the device says of itself.
+
+    Raises
+    ------
+    LinkError
+        If the device does not answer, or not as a frenn device.
+    FrennError
+        If it speaks another version of the protocol.
+    """
+
+    def __init__(self, transport: Transport, *, timeout: float = 30.0, window: int = 8) -> None:
+        self._transport = transport
+        self._timeout = timeout
+        self._window = window
+        self._tag = 0
+        try:
+            if not 1 <= window <= 128:
+                raise FrennError(f"window is {window}; legal is 1 to 128 requests")
+            (answer,) = self.run([Request(Command.HELLO, 0, words(), "the greeting of a frenn device")])
+            self.hello = Hello.decode(answer)
+        except BaseException:
+            transport.close()
+            raise
+
+    def close(self) -> None:
+        """Release the line; may be called again."""
+        self._transport.close()
+
+    def run(self, requests: Iterable[Request]) -> Iterator[Words]:
+        """Make requests, a window of them in flight, and yield the words after word 0 of each answer, in order.
+
+        Raises
+        ------
+        LinkError
+            If an answer is missing, belongs to another request, or says that the request was refused.
+        """
+        pending: deque[_Pending] = deque()
+        for item in requests:
+            if len(pending) == self._window:
+                yield self._answer(pending.popleft())
+            # Tags run on over all exchanges: answers left over from an exchange that broke off match nothing later.
+            self._tag = (self._tag + 1) & 0xFF
+            pending.append(_Pending(item, self._tag))
+            self._transport.send(request(item.command, item.argument, item.body, self._tag))
+        while pending:
+            yield self._answer(pending.popleft())
+
+    def write(self, requests: Iterable[Request]) -> None:
+        """Make requests whose answers carry no words.
+
+        Raises
+        ------
+        LinkError
+            As `run`, and if an answer carries words.
+        """
+        for answer in self.run(requests):
+            if len(answer):
+                raise LinkError(f"the device answered a write with {len(answer)} words; reset the device")
+
+    def read(self, space: Space, address: int, count: int, item: int, what: str) -> Words:
+        """``count`` items of ``item`` words from a space, (count * item,) uint32.
+
+        Raises
+        ------
+        LinkError
+            As `run`, and if an answer is too short or too long.
+        """
+        chunk = max((PACKET_WORDS - 1) // item, 1)
+        sizes = [min(chunk, count - start) for start in range(0, count, chunk)]
+        requests = (
+            Request(Command.READ, space, words(address + index * chunk, size), f"{what} {index * chunk} and on")
+            for index, size in enumerate(sizes)
+        )
+        parts = []
+        for size, part in zip(sizes, self.run(requests), strict=True):
+            if len(part) != size * item:
+                raise LinkError(f"the device answered {len(part)} words of {what}, {size * item} were asked for; reset the device")
+            parts.append(part)
+        return np.concatenate(parts)
+
+    def counters(self) -> dict[str, int]:
+        """Performance counters by name, all of `counters.NAMES`."""
+        low, high = self.read(Space.COUNTERS, 0, len(NAMES), 2, "counters").reshape(-1, 2).astype(np.int64).T
+        return dict(zip(NAMES, (low | high << 32).tolist(), strict=True))
+
+    def _answer(self, pending: _Pending) -> Words:
+        command, what = pending.request.command, pending.request.what
+        try:
+            answer = self._transport.receive(self._timeout)
+        except LinkError as error:
+            raise LinkError(f"waiting for the answer to {command.name} ({what}): {error}") from None
+        head = int(answer[0]) if len(answer) else 0
+        if head & 0xFFFF != command | ANSWER | pending.tag << 8:
+            if command is Command.HELLO:
+                raise LinkError("what answers is no frenn device; check the port and that the board is configured")
+            raise LinkError(
+                f"the answer to {command.name} ({what}) belongs to another request (word {head:#010x}, tag {pending.tag} expected); "
+                "reset the device and open it again"
+            )
+        status = head >> 16
+        if status != Status.DONE:
+            reason = _REASONS.get(Status(status)) if status in list(Status) else None
+            raise LinkError(f"the device refused {command.name} ({what}): {reason or f'status {status} is unknown, update frenn'}")
+        return answer[1:]
+
+
+def words(*values: int) -> Words:
+    """A packet's words, uint32."""
+    return np.array(values, dtype=np.uint32)
+
+
+def write(space: Space, address: int, data: Words) -> Request:
+    """A request that stores items in a space."""
+    return Request(Command.WRITE, space, np.concatenate([words(address), data]), f"{space.name.lower()} {address} and on")
+
+
+def write_register(register: Register, value: int) -> Request:
+    """A request that sets a register."""
+    return write(Space.REGISTERS, register, words(value))

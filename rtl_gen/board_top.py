@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is on a board's pins: clock, reset, serial line and device."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from amaranth.back import rtlil, verilog
+from amaranth.hdl import ClockDomain, Instance, Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.cdc import ResetSynchronizer
+from amaranth.lib.wiring import In, Out
+
+from ..firmware.parameters import EngineParameters
+from .boards import Board
+from .pll import PllSettings, pll_cells, pll_settings
+from .uart import BaudRate
+from .uart_device import UartDevice
+
+NAME: Final = "frenn"
+"""Of the top module."""
+
+RESET_CYCLES: Final = 4
+"""Cycles of the engine's clock for which reset outlasts an unsteady PLL."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoardDesign:
+    """What a bitstream is built from.
+
+    Parameters
+    ----------
+    board : Board
+    parameters : EngineParameters
+    clock : int
+        Wished clock of the engine, Hz; the PLL makes the next one below that it can.
+    baud : int
+        Rate of the serial line.
+
+    Raises
+    ------
+    FrennError
+        If the PLL cannot make the clock, or the clock not the baud rate.
+    """
+
+    board: Board
+    parameters: EngineParameters
+    clock: int
+    baud: int
+
+    def __post_init__(self) -> None:
+        BaudRate(self.frequency, self.baud)
+
+    @property
+    def pll(self) -> PllSettings:
+        """Dividers of the PLL."""
+        return pll_settings(self.board.family, self.board.clock, self.clock)
+
+    @property
+    def frequency(self) -> int:
+        """Clock of the engine, to the nearest Hz."""
+        return round(self.pll.output)
+
+    def rtlil(self) -> str:
+        """The design as Yosys reads it; equal designs always give equal text."""
+        return rtlil.convert(BoardTop(self), name=NAME, emit_src=False)
+
+    def verilog(self) -> str:
+        """The design as people and vendors' tools read it; equal designs always give equal text."""
+        return verilog.convert(BoardTop(self), name=NAME, emit_src=False, strip_internal_attrs=True)
+
+
+class BoardTop(wiring.Component):
+    """The whole of an FPGA: PLL, reset, and `UartDevice`.
+
+    Parameters
+    ----------
+    design : BoardDesign
+
+    Ports
+    -----
+    clock_p, clock_n : In
+        The board's oscillator; the second one only if it is a pair.
+    uart_rx, uart_tx : In, Out
+        The serial line, from and to the host.
+
+    Everything runs in one clock domain. It is held in reset from configuration until `RESET_CYCLES` cycles after the PLL
+    has locked, and again whenever the lock is lost.
+    """
+
+    def __init__(self, design: BoardDesign) -> None:
+        self.design = design
+        ports = {"clock_p": In(1), "uart_rx": In(1), "uart_tx": Out(1)}
+        if len(design.board.clock_pins) == 2:
+            ports["clock_n"] = In(1)
+        super().__init__(ports)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        design = self.design
+        m.domains.sync = sync = ClockDomain()
+
+        clock_in = self.clock_p
+        if len(design.board.clock_pins) == 2:
+            clock_in = Signal(name="clock_in")
+            m.submodules.clock_pair = Instance("IBUFDS", i_I=self.clock_p, i_IB=self.clock_n, o_O=clock_in)
+        locked = Signal()
+        for name, cell in pll_cells(design.pll, clock_in, sync.clk, locked).items():
+            m.submodules[name] = cell
+        m.submodules.reset = ResetSynchronizer(~locked, stages=RESET_CYCLES)
+
+        m.submodules.device = device = UartDevice(design.parameters, BaudRate(design.frequency, design.baud))
+        m.d.comb += [device.rx.eq(self.uart_rx), self.uart_tx.eq(device.tx)]
+        return m

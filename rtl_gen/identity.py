@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The identity of the gateware: which sources a device was built from."""
+
+import ast
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from .. import firmware
+
+TOP: Final = "uart_device"
+"""The module that all others of the machine are imported from; what a board adds around it is not part of the identity."""
+
+SHARED: Final = ("arithmetic", "counters", "formats", "framing", "isa", "protocol")
+"""Modules of `frenn.firmware` whose tables and numbers are built into the gateware. Changes of `parameters` show in the
+fingerprint."""
+
+
+def modules() -> list[Path]:
+    """The source files that the identity is of."""
+    folder = Path(__file__).parent
+    found = {folder / f"{TOP}.py"}
+    waiting = list(found)
+    while waiting:
+        tree = ast.parse(waiting.pop().read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.level == 1 and node.module is not None:
+                path = folder / f"{node.module}.py"
+                if path not in found:
+                    found.add(path)
+                    waiting.append(path)
+    (shared,) = firmware.__path__
+    return sorted(found) + [Path(shared) / f"{name}.py" for name in SHARED]
+
+
+@cache
+def gateware_identity() -> int:
+    """64-bit hash of the sources of the machine as installed here.
+
+    A device says the one that it was built from. Equal identities and equal parameters mean that a device computes what this
+    installation's golden model does; otherwise nobody has tested the pair.
+    """
+    digest = hashlib.sha256()
+    for path in modules():
+        digest.update(f"{path.name}\0{path.read_text(encoding='utf-8')}\0".encode())
+    return int.from_bytes(digest.digest()[:8], "little")

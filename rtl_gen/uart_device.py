@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The device behind a serial line: what a board's two pins are wired to."""
+
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out, connect
+
+from ..firmware.parameters import EngineParameters
+from .byte_device import ByteDevice
+from .link_parameters import LinkParameters
+from .uart import COUNT_BITS, BaudRate, UartReceiver, UartTransmitter
+
+
+class UartDevice(wiring.Component):
+    """A `ByteDevice` on a serial line.
+
+    The line cannot wait, and need not: the frame decoder takes a byte in any cycle, whatever the engine does, while a
+    character takes 40 cycles at the least. Of the words that it makes none is under way without room for it in the receive
+    buffer, since the host sends no more than the credit that it has.
+
+    Parameters
+    ----------
+    parameters : EngineParameters
+    rate : BaudRate
+        Of the clock that all of it runs on.
+    link : LinkParameters, optional
+
+    Ports
+    -----
+    rx : In
+        Pin from the host, high when idle.
+    tx : Out
+        Pin to the host.
+    framing_errors, overruns : Out
+        See `UartReceiver`; ``overruns`` stays 0.
+
+    Latency and throughput are those of the parts.
+    """
+
+    def __init__(self, parameters: EngineParameters, rate: BaudRate, link: LinkParameters | None = None) -> None:
+        self.parameters = parameters
+        self.rate = rate
+        self.link = link
+        super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1), "framing_errors": Out(COUNT_BITS), "overruns": Out(COUNT_BITS)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.receiver = receiver = UartReceiver(self.rate)
+        m.submodules.transmitter = transmitter = UartTransmitter(self.rate)
+        m.submodules.device = device = ByteDevice(self.parameters, self.link)
+        connect(m, receiver.o, device.rx)
+        connect(m, device.tx, transmitter.i)
+        m.d.comb += [
+            receiver.line.eq(self.rx),
+            self.tx.eq(transmitter.line),
+            self.framing_errors.eq(receiver.framing_errors),
+            self.overruns.eq(receiver.overruns),
+        ]
+        return m

