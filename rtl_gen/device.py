@@ -136,28 +136,55 @@ class Device(wiring.Component):
             with m.Else():
                 m.next = "DISCARD"
 
+        # A register takes its value in the cycle after the word was taken, so that little logic stands before so many bits.
+        register_word = Signal(32, reset_less=True)
+        written = Signal(1 << (len(Register) - 1).bit_length())
+        m.d.sync += [register_word.eq(word), written.eq(0)]
+        for register, target in (
+            (Register.SEED, seed),
+            (Register.TRAIN_ENTRY, entries[Command.TRAIN]),
+            (Register.INFER_ENTRY, entries[Command.INFER]),
+            (Register.INPUTS, inputs),
+            (Register.CLASSES, classes),
+            (Register.WIDE_INPUTS, wide),
+            (Register.SKIP, skip),
+            (Register.FASTEST, fastest),
+            (Register.SLOWEST, slowest),
+        ):
+            with m.If(written[register]):
+                m.d.sync += target.eq(register_word)
+        m.d.comb += control.clear_counters.eq(written[Register.CLEAR] & register_word[0])
+
         with m.FSM():
             with m.State("HEAD"):
                 m.d.comb += request.ready.eq(1)
                 m.d.sync += [command.eq(word[:8]), tag.eq(word[8:16]), argument.eq(word[16:])]
                 m.d.sync += [part.eq(0), high.eq(0), status.eq(Status.DONE)]
+                m.d.sync += ended.eq(last)
                 with m.If(request.valid):
-                    with m.Switch(word[:8]):
-                        with m.Case(Command.HELLO):
-                            finish(Status.DONE)
-                            with m.If(~last):
-                                m.d.sync += status.eq(Status.WRONG_LENGTH)
-                        with m.Case(Command.WRITE, Command.READ):
-                            m.next = "ADDRESS"
-                        with m.Case(Command.TRAIN):
-                            m.next = "STEP"
-                        with m.Case(Command.INFER):
-                            m.d.sync += [engine.input_begin.eq(1), inputs_left.eq(inputs)]
-                            m.next = "INPUTS"
-                        with m.Default():
-                            finish(Status.UNKNOWN_COMMAND)
-                    with m.If(last & word[:8].matches(Command.WRITE, Command.READ, Command.TRAIN, Command.INFER)):
-                        finish(Status.WRONG_LENGTH)
+                    m.next = "COMMAND"
+            with m.State("COMMAND"):
+                m.d.sync += inputs_left.eq(inputs)
+                with m.Switch(command):
+                    with m.Case(Command.HELLO):
+                        m.next = "ANSWER"
+                        with m.If(~ended):
+                            m.d.sync += status.eq(Status.WRONG_LENGTH)
+                            m.next = "DISCARD"
+                    with m.Case(Command.WRITE, Command.READ):
+                        m.next = "ADDRESS"
+                    with m.Case(Command.TRAIN):
+                        m.next = "STEP"
+                    with m.Case(Command.INFER):
+                        m.d.sync += engine.input_begin.eq(1)
+                        m.next = "INPUTS"
+                    with m.Default():
+                        m.d.sync += status.eq(Status.UNKNOWN_COMMAND)
+                        m.next = "DISCARD"
+                with m.If(ended & (command != Command.HELLO)):
+                    m.next = "ANSWER"
+                    with m.If(command.matches(Command.WRITE, Command.READ, Command.TRAIN, Command.INFER)):
+                        m.d.sync += status.eq(Status.WRONG_LENGTH)
 
             with m.State("ADDRESS"):
                 m.d.comb += request.ready.eq(1)
@@ -221,22 +248,8 @@ class Device(wiring.Component):
                         m.next = "ANSWER"
                     with m.If(beyond):
                         finish(Status.BAD_ADDRESS)
-                    with m.Switch(address):
-                        for register, target in (
-                            (Register.SEED, seed),
-                            (Register.TRAIN_ENTRY, entries[Command.TRAIN]),
-                            (Register.INFER_ENTRY, entries[Command.INFER]),
-                            (Register.INPUTS, inputs),
-                            (Register.CLASSES, classes),
-                            (Register.WIDE_INPUTS, wide),
-                            (Register.SKIP, skip),
-                            (Register.FASTEST, fastest),
-                            (Register.SLOWEST, slowest),
-                        ):
-                            with m.Case(register):
-                                m.d.sync += target.eq(word)
-                        with m.Case(Register.CLEAR):
-                            m.d.comb += control.clear_counters.eq(word[0])
+                    with m.Else():
+                        m.d.sync += written.eq(1 << address[: len(written).bit_length() - 1])
 
             with m.State("COUNT"):
                 m.d.comb += request.ready.eq(1)

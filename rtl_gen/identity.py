@@ -23,11 +23,11 @@ def modules() -> list[Path]:
     found = {folder / f"{TOP}.py"}
     waiting = list(found)
     while waiting:
-        tree = ast.parse(waiting.pop().read_text())
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom) and node.level == 1 and node.module is not None:
-                path = folder / f"{node.module}.py"
-                if path not in found:
+        here = waiting.pop()
+        for node in ast.walk(ast.parse(here.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.level and node.module is not None:
+                path = here.parents[node.level - 1].joinpath(*node.module.split(".")).with_suffix(".py")
+                if path.is_relative_to(folder) and path not in found:
                     found.add(path)
                     waiting.append(path)
     (shared,) = firmware.__path__

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The device behind a serial line: what a board's two pins are wired to."""
 
-from amaranth.hdl import Module
+from amaranth.hdl import DomainRenamer, Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect
 
@@ -22,8 +22,10 @@ class UartDevice(wiring.Component):
     ----------
     parameters : EngineParameters
     rate : BaudRate
-        Of the clock that all of it runs on.
+        Of the clock of the link's domain.
     link : LinkParameters, optional
+    link_domain : str
+        Clock domain of the line and of the link.
 
     Ports
     -----
@@ -37,17 +39,22 @@ class UartDevice(wiring.Component):
     Latency and throughput are those of the parts.
     """
 
-    def __init__(self, parameters: EngineParameters, rate: BaudRate, link: LinkParameters | None = None) -> None:
+    def __init__(
+        self, parameters: EngineParameters, rate: BaudRate, link: LinkParameters | None = None, link_domain: str = "sync"
+    ) -> None:
         self.parameters = parameters
         self.rate = rate
         self.link = link
+        self.link_domain = link_domain
         super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1), "framing_errors": Out(COUNT_BITS), "overruns": Out(COUNT_BITS)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.receiver = receiver = UartReceiver(self.rate)
-        m.submodules.transmitter = transmitter = UartTransmitter(self.rate)
-        m.submodules.device = device = ByteDevice(self.parameters, self.link)
+        receiver, transmitter = UartReceiver(self.rate), UartTransmitter(self.rate)
+        in_domain = DomainRenamer(self.link_domain)
+        m.submodules.receiver = in_domain(receiver)
+        m.submodules.transmitter = in_domain(transmitter)
+        m.submodules.device = device = ByteDevice(self.parameters, self.link, self.link_domain)
         connect(m, receiver.o, device.rx)
         connect(m, device.tx, transmitter.i)
         m.d.comb += [
