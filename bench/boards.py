@@ -98,12 +98,12 @@ def page(out: Path) -> str:
         for entry in report["networks"]:
             if entry["misfit"] is None:
                 cycles, rate = entry["cycles"], entry["engine_samples_per_second"]
-                told = ("not measured", "") if cycles is None else (f"{cycles:,.0f}", f"{rate:,.0f}")
+                speed = ("not measured", "") if cycles is None else (f"{cycles:,.0f}", f"{rate:,.0f}")
                 lines.append(
-                    f"| {board} | {preset} | {entry['widths']} | {told[0]} | {told[1]} | {entry['link_samples_per_second']:,.0f} |"
+                    f"| {board} | {preset} | {entry['widths']} | {speed[0]} | {speed[1]} | {entry['link_samples_per_second']:,.0f} |"
                 )
-    tools = sorted({f"{name} {text.removeprefix(name).strip()}" for _, report in reports for name, text in report.get("tools", {}).items()})
-    lines += ["", f"Tools: {', '.join(tools)}."]
+    told = {f"{name} {text}" if text[0].isdigit() else text for _, report in reports for name, text in report.get("tools", {}).items()}
+    lines += ["", f"Tools: {', '.join(sorted(told))}."]
     return "\n".join(lines) + "\n"
 
 

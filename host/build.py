@@ -101,7 +101,7 @@ def build(design: BoardDesign, out: Path, seed: int, say: Say) -> dict[str, Any]
     """
     plan = build_plan(design, seed)
     commands = {step.name: find_tool(step.tool) for step in plan.steps}
-    versions = {step.tool.package: tool_version(step.tool, commands[step.name]) for step in plan.steps}
+    versions = {step.tool.commands[0]: tool_version(step.tool, commands[step.name]) for step in plan.steps}
     fingerprint = plan.fingerprint(versions)
     report = same_build(out, plan, fingerprint)
     if report is not None:
