@@ -224,6 +224,7 @@ _ALL = (
         clock=48_000_000,
         uart=Uart(rx="N17", tx="M18", baud=3_000_000, by="a 3.3 V adapter on pins 0 and 1"),
         external="128 MB DDR3",
+        engine_clock=48_000_000,
         loader="orangeCrab",
         # Its boot loader takes a bitstream over USB and writes it to the flash memory.
         volatile=False,
