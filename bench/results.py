@@ -13,6 +13,7 @@ import argparse
 import json
 import re
 import sys
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -39,7 +40,7 @@ DASH = "-"
 AGT = (
     "not the number formats: the same graph and equations in float32, with Adam, are no better (float EP), nor is feedback alignment. "
     "What is missing is the authors' growing error: in their code for graphs the nudge of 0.1 is added once more at each step, so that it "
-    "ends ten times as strong, far from the limit of a weak nudge that the deviation form computes. In float that alone is worth "
+    "ends many times as strong, far from the limit of a weak nudge that the deviation form computes. In float that alone is worth "
     "half a point (the literal form below, held against growing). The graph that the random links make also differs from the paper's."
 )
 
@@ -298,6 +299,11 @@ def table(heads: Sequence[str], lines: Sequence[Sequence[object]]) -> list[str]:
     return [f"| {' | '.join(map(str, line))} |" for line in (heads, ["---"] * len(heads), *lines)]
 
 
+def wrapped(text: str, indent: str = "") -> str:
+    """A paragraph in lines."""
+    return textwrap.fill(text, 130, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False)
+
+
 def page(runs: Path) -> str:
     """The page, from what is complete."""
     parts = (head(), mnist(runs), settings(runs), literal_form(runs), host_update(runs), digits(runs), twin(runs), speeds(runs))
@@ -332,7 +338,8 @@ def mnist(runs: Path) -> list[str]:
             if gap < -NEAR:
                 if not row.remark:
                     print(f"{row.name} is {-gap:.2f} below the paper and has no remark", file=sys.stderr)
-                remarks.append(f"- **{row.name}**: {row.remark or 'not explained yet.'}")
+                remark = f"- **{row.name}**: {row.remark or 'not explained yet.'}"
+                remarks.append(wrapped(remark, "  "))
         rule = row.gradient.upper()
         mate = f"{row.paper_gradient} ({rule})" if row.paper_gradient else DASH
         own = f"{gradient.last()} ({rule})" if gradient.curves else DASH
@@ -397,8 +404,8 @@ def literal_form(runs: Path) -> list[str]:
         "## The paper's literal form, in float",
         "",
         "Two relaxations and a nudge of 0.1, exact tanh, float32, Adam at 1e-3, batches of 500; at most so many steps. The sequential",
-        "schedule reaches the fixed point of the synchronous one in fewer. The output error of the free state is held, or grows: it is added",
-        "once more at each step, as the authors' code does in graphs.",
+        "schedule reaches the fixed point of the synchronous one in fewer. The output error of the free state is held, or grows: it",
+        "is added once more at each step, as the authors' code does in graphs.",
         "",
         *table(["network", "beta", "error", "schedule, steps", "epochs", "last epoch", "best epoch", "paper (best)"], lines),
     ]
@@ -416,9 +423,11 @@ def host_update(runs: Path) -> list[str]:
     return [
         "## Weights updated by the host",
         "",
-        f"`examples/{HOST}.toml`: the fixed-point network relaxes, the host keeps float master weights and Adam",
-        f"(2^{learning.rate_exponent}, batches of {learning.batch}, {learning.epochs} epochs)",
-        f"and writes weights of {network.formats.weight} back. MNIST: **{found.last()}**{compared}.",
+        wrapped(
+            f"`examples/{HOST}.toml`: the fixed-point network relaxes, the host keeps float master weights and Adam "
+            f"(2^{learning.rate_exponent}, batches of {learning.batch}, {learning.epochs} epochs) and writes weights of "
+            f"{network.formats.weight} back. MNIST: **{found.last()}**{compared}."
+        ),
     ]
 
 
