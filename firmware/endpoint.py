@@ -26,6 +26,8 @@ GROWTH: Final = 1.125
 every sixth frame is lost: the throughput of a line with random faults hardly depends on it near there."""
 SHORTEST: Final = 1 / 20
 """Part of its timeout below which an initiator's patience does not fall."""
+LONGEST: Final = 10
+"""Multiple of its timeout above which it does not rise."""
 BACKOFF: Final = 8
 """Largest factor by which polls that nothing answers grow apart."""
 
@@ -146,9 +148,14 @@ class Endpoint:
     @property
     def _patience(self) -> float:
         """Time without progress after which the other end is polled."""
+        return min(self._usual * self._backoff, LONGEST * self._timeout)
+
+    @property
+    def _usual(self) -> float:
+        """Time in which an acknowledgement usually comes."""
         if self._delay is None:
-            return self._timeout * self._backoff
-        return max(SHORTEST * self._timeout, self._delay + 4 * self._deviation) * self._backoff
+            return self._timeout
+        return max(SHORTEST * self._timeout, self._delay + 4 * self._deviation)
 
     @property
     def idle(self) -> bool:
@@ -259,7 +266,8 @@ class Endpoint:
             self._length = min(self._length * GROWTH, self._longest)
         self._window += size * length / self._window
         if sent is not None and self._delay is not None:
-            delay = now - sent
+            # One that waited for an interruption of the line to end tells little of the next ones.
+            delay = min(now - sent, self._usual)
             self._deviation += (abs(delay - self._delay) - self._deviation) / 4
             self._delay += (delay - self._delay) / 8
 
