@@ -29,6 +29,7 @@ YOSYS = """
     if "--version" in sys.argv:
         print("Yosys 1.2 (pretended)"); sys.exit()
     open("calls", "a").write("yosys\\n")
+    open("synthesis.log", "w").write("pretended")
     {extra}
     json.dump({{"design": {{"num_cells_by_type": {cells}}}}}, open("cells.json", "w"))
     open("netlist.json", "w").write("{{}}")
