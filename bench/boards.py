@@ -23,7 +23,7 @@ from frenn.firmware.network import load_network
 from frenn.host.board_verbs import board_design, read_report
 from frenn.host.build import BUILT, PROJECT, BuildFailed, build
 from frenn.host.cli import main as frenn
-from frenn.rtl_gen.boards import BOARDS
+from frenn.rtl_gen.boards import BOARDS, Board
 from frenn.rtl_gen.usage import KINDS, NAMES
 
 ROOT: Final = Path(__file__).parents[1]
@@ -38,6 +38,28 @@ MEASURED: Final = (("digits", "digits"), ("mnist-2x64", "mnist"), ("mnist", "mni
 LANES: Final = (4, 16, 64, 128)
 SAMPLES: Final = 50
 """First training samples, whose cycles are averaged. Hardly any of them is without error: later ones take fewer cycles."""
+
+
+INTRODUCTION: Final = """\
+# Boards
+
+    frenn build --board BOARD --out DIR        frenn boards        frenn flash --board BOARD DIR
+
+No board has been tried. Clocks are those that place and route by the open tools promises in the slow corner, resources those
+of the placed design, and samples a second follow from cycles counted in simulation. `python bench/boards.py build` writes this
+page from the reports of its builds.
+
+`frenn build` (`pip install 'frenn[build]'`) leaves a folder: the bitstream, its Verilog, RTLIL and constraints, the netlist,
+what the tools said, and `report.json`. What is unchanged is not built again. A design that does not fit or is too slow leaves a
+report that says what overflowed and what to change, and no bitstream. For AMD's FPGAs the folder is a project instead, of which
+`vivado -mode batch -source build.tcl` makes the bitstream, and the use of resources is Yosys' estimate. `frenn flash` loads a
+bitstream until power is cut, or for good with `--persist`.
+
+The engine runs from the FPGA's PLL, in reset until it has locked, and is reached by a serial line:
+
+| board | FPGA | oscillator MHz | serial line | memory beside the FPGA |
+|---|---|---|---|---|
+"""
 
 
 def matrix() -> list[tuple[str, str, int | None]]:
@@ -70,13 +92,8 @@ def page(out: Path) -> str:
     """The text of the page, from the reports that there are."""
     reports = [(entry, read_report(folder(out, entry))) for entry in matrix()]
     lines = [
-        "# Boards",
-        "",
-        "    frenn build --board BOARD --out DIR        frenn boards        frenn flash --board BOARD DIR",
-        "",
-        "No board has been tried. Clocks are those that place and route by the open tools promises in the slow corner, resources those",
-        "of the placed design, and samples a second follow from cycles counted in simulation. `python bench/boards.py build` writes this",
-        "page from the reports of its builds.",
+        *INTRODUCTION.splitlines(),
+        *(_described(board) for board in BOARDS.values()),
         "",
         "## Builds",
         "",
@@ -98,13 +115,18 @@ def page(out: Path) -> str:
         for entry in report["networks"]:
             if entry["misfit"] is None:
                 cycles, rate = entry["cycles"], entry["engine_samples_per_second"]
-                told = ("not measured", "") if cycles is None else (f"{cycles:,.0f}", f"{rate:,.0f}")
+                speed = ("not measured", "") if cycles is None else (f"{cycles:,.0f}", f"{rate:,.0f}")
                 lines.append(
-                    f"| {board} | {preset} | {entry['widths']} | {told[0]} | {told[1]} | {entry['link_samples_per_second']:,.0f} |"
+                    f"| {board} | {preset} | {entry['widths']} | {speed[0]} | {speed[1]} | {entry['link_samples_per_second']:,.0f} |"
                 )
-    tools = sorted({f"{name} {text.removeprefix(name).strip()}" for _, report in reports for name, text in report.get("tools", {}).items()})
-    lines += ["", f"Tools: {', '.join(tools)}."]
+    told = {f"{name} {text}" if text[0].isdigit() else text for _, report in reports for name, text in report.get("tools", {}).items()}
+    lines += ["", f"Tools: {', '.join(sorted(told))}."]
     return "\n".join(lines) + "\n"
+
+
+def _described(board: Board) -> str:
+    device = f"{board.device} {board.package} {board.speed}".strip()
+    return f"| {board.title} | {device} | {board.clock / 1e6:g} | {board.uart.baud:,} baud, {board.uart.by} | {board.external} |"
 
 
 def _row(entry: tuple[str, str, int | None], report: dict[str, Any]) -> str:

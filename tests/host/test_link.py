@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The host's end of the byte link against a model of the device, over lines good and bad."""
 
+import time
 from collections import deque
 
 import numpy as np
@@ -227,20 +228,57 @@ def test_lost_frames_are_asked_for_once() -> None:
     assert link.statistics.duplicates == 0
 
 
-def test_frames_fit_the_device() -> None:
+def test_frames_grow_until_they_fit_the_device_and_shrink_when_lost() -> None:
     stream = Scripted([encode(Header(Kind.OPENED, 3, credit=2).pack())])
     link = ByteLink(stream, FAST, session=3)
-    stream.written = b""
-    link.send(np.arange(100, dtype=np.uint32))
-    contents = list(Deframer().feed(stream.written))
-    assert [len(content) // 4 - 1 for content in contents] == [32, 32]
-    assert [Header.unpack(content).kind for content in contents] == [Kind.DATA, Kind.DATA]
+    link.send(np.arange(1000, dtype=np.uint32))
+    taken = 0
+
+    def sent(kind: int = 0, *, take: bool = True) -> list[int]:
+        """Lengths of the data frames since the last call; then they are acknowledged."""
+        nonlocal taken
+        contents = [content for content in Deframer().feed(stream.written) if Header.unpack(content).kind & Kind.DATA]
+        stream.written = b""
+        assert sum(len(content) - 4 for content in contents) <= 4 * 64
+        taken += len(contents) if take else 0
+        stream.answers.append(encode(Header(Kind(kind), 3, acknowledge=taken, credit=2).pack()))
+        link._pump()
+        return [len(content) // 4 - 1 for content in contents]
+
+    # Half the buffer is the longest.
+    lengths = [length for _ in range(8) for length in sent()]
+    assert lengths[:4] == [16] * 4 and lengths == sorted(lengths) and lengths[-2:] == [32, 32]
+    # What was lost goes as it was cut; what follows it is shorter, down to four words.
+    assert sent(Kind.REPEAT, take=False) == [32, 32]
+    assert sent() == [32, 32]
+    assert sent(Kind.REPEAT, take=False)[0] <= 20
+    for _ in range(6):
+        sent(Kind.REPEAT, take=False)
+    lengths = [length for _ in range(4) for length in sent()]
+    assert 4 in lengths and lengths[-1] < 16
 
 
 @pytest.mark.parametrize("wrong", [{"frame_words": 0}, {"frame_words": 1025}, {"poll_seconds": 0.0}, {"acknowledge_seconds": -1.0}])
 def test_wrong_parameters(wrong: dict[str, float]) -> None:
     with pytest.raises(FrennError, match=next(iter(wrong))):
         ByteLinkParameters(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_silent_line_is_asked_while_an_answer_is_awaited() -> None:
+    """The last answer may be lost, and nothing that comes after it tells."""
+    stream = Scripted([OPENED])
+    link = ByteLink(stream, FAST, session=3)
+    link.send(np.array([1], dtype=np.uint32))
+    stream.answers.append(encode(Header(Kind(0), 3, acknowledge=1, credit=32).pack()))
+    link._pump()
+    time.sleep(3 * FAST.poll_seconds)
+    link._pump()
+    stream.written = b""
+    with pytest.raises(LinkError, match="no byte arrived"):
+        link.receive(3 * FAST.poll_seconds)
+    kinds = [Header.unpack(content).kind for content in Deframer().feed(stream.written)]
+    # The pause between two grows.
+    assert 2 <= len(kinds) <= 12 and set(kinds) == {Kind.REPEAT}
 
 
 def test_empty_packet() -> None:

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training over lines that change, lose, add and delay bytes, or are cut: every sample once, and golden's weights."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from frenn.firmware.compiler import Program, compile_network
+from frenn.firmware.counters import GOLDEN
+from frenn.firmware.errors import FrennError
+from frenn.firmware.network import Network, load_network
+from frenn.firmware.parameters import EngineParameters
+from frenn.host import datasets, training
+from frenn.host.driver import Driver
+from frenn.host.link import ByteLink
+from frenn.host.targets import choose_engine
+from frenn.sim.bad_line import BadLine, Faults
+from frenn.sim.compiled import CompiledGolden
+from frenn.sim.golden import Golden
+from frenn.sim.twin import ByteTwin, open_twin
+
+SMALL = Network.chain([64, 6, 10], name="small", seed=3)
+DIGITS = Path(__file__).parents[2] / "examples" / "digits.toml"
+
+
+def byte_twin(parameters: EngineParameters) -> ByteTwin:
+    twin = open_twin(parameters, "bytes")
+    assert isinstance(twin, ByteTwin)
+    return twin
+
+
+def open_driver(line: BadLine, program: Program, seed: int) -> Driver:
+    return Driver(ByteLink(line, session=seed & 0xFFFF, clock=line.clock), program)
+
+
+def assert_learned_once(driver: Driver, golden: Golden) -> None:
+    counters = driver.counters()
+    assert {name: counters[name] for name in GOLDEN} == golden.counters()
+    for mine, theirs in zip(driver.weights(), golden.weights(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def short_run(program: Program, seed: int) -> dict[str, int]:
+    """Twenty samples over a line with random faults, and one time in four a cut of up to three seconds; returns the faults."""
+    generator = np.random.default_rng(seed)
+    faults = Faults(
+        **{name: 10 ** generator.uniform(-4, -2) for name in ("change", "delete", "insert", "duplicate", "delay")},
+        delay_cycles=int(generator.integers(1, 2_000)),
+    )
+    start = int(generator.integers(5_000, 40_000))
+    cuts = [(start, start + int(generator.integers(1_000, 300_000)))] if seed % 4 == 0 else []
+    line = BadLine(byte_twin(program.parameters), seed, faults, byte_cycles=int(generator.integers(1, 16)), frequency=1e5, cuts=cuts)
+    inputs = generator.integers(0, 256, (20, 64)) * (generator.random((20, 64)) < 0.5)
+    labels = generator.integers(0, 10, 20)
+    golden = Golden(program.network)
+    with open_driver(line, program, seed) as driver:
+        driver.load(program.network.initial_weights())
+        for machine in (driver, golden):
+            machine.train(inputs, labels, 0, program.network.learning.rate_at(0))
+            machine.infer(inputs[:3])
+        assert_learned_once(driver, golden)
+    return line.injected
+
+
+def test_short_runs(pytestconfig: pytest.Config, seed: int) -> None:
+    program = compile_network(SMALL, EngineParameters.for_network(SMALL, 4))
+    total: dict[str, int] = {}
+    for number in range(pytestconfig.getoption("--faults")):
+        print(f"run {number}")
+        for name, count in short_run(program, seed + number).items():
+            total[name] = total.get(name, 0) + count
+    print(total)
+    assert all(total.values())
+
+
+def epoch(rate: float, byte_cycles: int, samples: int | None, cuts: tuple[tuple[int, int], ...] = ()) -> tuple[training.Epoch, int]:
+    """An epoch of digits over a line, equal to golden's, and the cycles of its training phase."""
+    network = training.with_options(load_network(DIGITS), 1, 1)
+    dataset = datasets.load("digits", None, 1).first(samples, 20)
+    program = compile_network(network, choose_engine(network))
+    line = BadLine(byte_twin(program.parameters), 5, Faults.each(rate), byte_cycles=byte_cycles, cuts=cuts)
+    with open_driver(line, program, 5) as driver:
+        driver.load(network.initial_weights())
+        (mine,) = training.epochs(driver, network, dataset, lambda count: None)
+    (theirs,) = training.epochs(CompiledGolden(network), network, dataset, lambda count: None)
+    assert mine.differences(theirs, network) == [] and mine.training["trained"] == len(dataset.train_labels)
+    assert bool(rate) == any(line.injected[name] for name in ("change", "delete", "insert", "duplicate", "delay"))
+    assert bool(cuts) == bool(line.injected["cut"])
+    return mine, mine.training["cycles"]
+
+
+def test_a_whole_epoch_of_digits_over_a_line_that_is_bad_and_cut() -> None:
+    # Cycles are microseconds: the line is dead for a second, twice.
+    epoch(1e-4, 8, None, cuts=((1_000_000, 2_000_000), (5_000_000, 6_000_000)))
+
+
+def test_throughput_at_one_fault_of_each_kind_in_ten_thousand_bytes() -> None:
+    """On a line that is slower than the engine, where every byte sent again costs."""
+    _, clean = epoch(0.0, 80, 150)
+    _, bad = epoch(1e-4, 80, 150)
+    assert clean >= 0.8 * bad, f"{clean} cycles on a clean line, {bad} on a bad one"
+
+
+def test_a_line_is_the_same_each_time() -> None:
+    runs = []
+    for _ in range(2):
+        device = _Echo()
+        line = BadLine(device, 7, Faults.each(0.03), byte_cycles=4)
+        got = b""
+        for _ in range(60):
+            line.write(bytes(range(20)))
+            got += line.read(1000)
+        runs.append((device.got, got, dict(line.injected), line.carried))
+    assert runs[0] == runs[1]
+    assert all(count for name, count in runs[0][2].items() if name != "cut")
+
+
+def test_a_good_line_takes_its_time_and_no_more() -> None:
+    device = _Echo()
+    line = BadLine(device, 1, Faults(), byte_cycles=16, buffer=100)
+    data = bytes(range(200))
+    assert line.write(data) == 100
+    got = b""
+    while len(got) < 100:
+        got += line.read(1000)
+    assert got == data[:100] and 1616 <= line.cycles <= 1616 + 3 * 128
+
+
+@pytest.mark.parametrize("wrong", [{"change": -0.1}, {"change": 0.6, "delete": 0.6}, {"delay_cycles": 0}])
+def test_wrong_faults(wrong: dict[str, float]) -> None:
+    with pytest.raises(FrennError, match="legal"):
+        Faults(**wrong)
+
+
+class _Echo:
+    """A device that gives back what it gets."""
+
+    def __init__(self) -> None:
+        self.cycles = 0
+        self.got = self.ready = b""
+
+    def write(self, data: bytes) -> int:
+        self.got += data
+        self.ready += data
+        return len(data)
+
+    def read(self, limit: int, cycles: int) -> bytes:
+        self.cycles += cycles
+        data, self.ready = self.ready[:limit], self.ready[limit:]
+        return data
+
+    def close(self) -> None:
+        pass
