@@ -21,7 +21,7 @@ from ..rtl_gen.board_top import BoardDesign
 from ..rtl_gen.boards import FAMILIES
 from ..rtl_gen.build import CELLS, TIMING, BuildPlan, Step, Tool, build_plan
 from ..rtl_gen.identity import gateware_identity
-from ..rtl_gen.usage import NAMES, Clock, Use, logged_use, netlist_use, placed_use, slowest_clock
+from ..rtl_gen.usage import NAMES, Clock, Use, logged_use, netlist_use, placed_clocks, placed_use
 from .throughput import predictions
 
 REPORT: Final = "report.json"
@@ -239,11 +239,12 @@ class _Build:
             return {**changes, **over}
         if timing is None:
             return {**changes, **_failed(failure, f"read {step.log}; fewer lanes or another --seed may help")}
-        clock = slowest_clock(timing)
-        if clock is not None:
-            changes["fmax_mhz"] = round(clock.achieved, 2)
-            if not clock.met:
-                return {**changes, **_too_slow(clock)}
+        clocks = placed_clocks(timing)
+        if clocks:
+            changes["fmax_mhz"] = round(clocks[0].achieved, 2)
+        missed = [clock for clock in clocks if not clock.met]
+        if missed:
+            return {**changes, **_too_slow(missed[0])}
         return changes
 
     @staticmethod

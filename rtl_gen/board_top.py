@@ -19,6 +19,9 @@ from .uart_device import UartDevice
 NAME: Final = "frenn"
 """Of the top module."""
 
+LINK_CLOCK: Final = 50_000_000
+"""Most that the byte link runs at where it has a clock of its own, Hz: the engine may be much faster than its logic."""
+
 RESET_CYCLES: Final = 4
 """Cycles of the engine's clock for which reset outlasts an unsteady PLL."""
 
@@ -48,12 +51,23 @@ class BoardDesign:
     baud: int
 
     def __post_init__(self) -> None:
-        BaudRate(self.frequency, self.baud)
+        BaudRate(self.link_frequency, self.baud)
 
     @property
     def pll(self) -> PllSettings:
-        """Dividers of the PLL."""
-        return pll_settings(self.board.family, self.board.clock, self.clock)
+        """Dividers of the PLL; on ECP5 with a second output for the link."""
+        settings = pll_settings(self.board.family, self.board.clock, self.clock)
+        return settings.with_second_output(LINK_CLOCK) if self.link_domain != "sync" else settings
+
+    @property
+    def link_domain(self) -> str:
+        """Clock domain of the byte link."""
+        return "link" if self.board.family == "ecp5" else "sync"
+
+    @property
+    def link_frequency(self) -> int:
+        """Clock of the byte link, to the nearest Hz."""
+        return round(self.pll.second_output)
 
     @property
     def frequency(self) -> int:
@@ -62,11 +76,11 @@ class BoardDesign:
 
     def rtlil(self) -> str:
         """The design as Yosys reads it; equal designs always give equal text."""
-        return rtlil.convert(BoardTop(self), name=NAME, emit_src=False)
+        return rtlil.convert(BoardTop(self), name=NAME, platform=self.board.technology, emit_src=False)
 
     def verilog(self) -> str:
         """The design as people and vendors' tools read it; equal designs always give equal text."""
-        return verilog.convert(BoardTop(self), name=NAME, emit_src=False, strip_internal_attrs=True)
+        return verilog.convert(BoardTop(self), name=NAME, platform=self.board.technology, emit_src=False, strip_internal_attrs=True)
 
 
 class BoardTop(wiring.Component):
@@ -83,8 +97,9 @@ class BoardTop(wiring.Component):
     uart_rx, uart_tx : In, Out
         The serial line, from and to the host.
 
-    Everything runs in one clock domain. It is held in reset from configuration until `RESET_CYCLES` cycles after the PLL
-    has locked, and again whenever the lock is lost.
+    The engine runs in the domain ``sync``; the serial line and the byte link too, but on ECP5 in ``link``, from the PLL's second
+    output. Both are held in reset from configuration until `RESET_CYCLES` cycles after the PLL has locked, and again whenever the
+    lock is lost.
     """
 
     def __init__(self, design: BoardDesign) -> None:
@@ -104,10 +119,16 @@ class BoardTop(wiring.Component):
             clock_in = Signal(name="clock_in")
             m.submodules.clock_pair = Instance("IBUFDS", i_I=self.clock_p, i_IB=self.clock_n, o_O=clock_in)
         locked = Signal()
-        for name, cell in pll_cells(design.pll, clock_in, sync.clk, locked).items():
+        second = None
+        if design.link_domain != "sync":
+            m.domains.link = link = ClockDomain("link")
+            second = link.clk
+            m.submodules.link_reset = ResetSynchronizer(~locked, domain="link", stages=RESET_CYCLES)
+        for name, cell in pll_cells(design.pll, clock_in, sync.clk, locked, second).items():
             m.submodules[name] = cell
         m.submodules.reset = ResetSynchronizer(~locked, stages=RESET_CYCLES)
 
-        m.submodules.device = device = UartDevice(design.parameters, BaudRate(design.frequency, design.baud))
+        rate = BaudRate(design.link_frequency, design.baud)
+        m.submodules.device = device = UartDevice(design.parameters, rate, link_domain=design.link_domain)
         m.d.comb += [device.rx.eq(self.uart_rx), self.uart_tx.eq(device.tx)]
         return m

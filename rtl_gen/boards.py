@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Final
 
 from ..firmware.errors import FrennError
+from .primitives.technology import Technology
 
 FAMILIES: Final = MappingProxyType(
     {
@@ -17,6 +18,9 @@ FAMILIES: Final = MappingProxyType(
     }
 )
 """Families by key, as people know them."""
+
+TECHNOLOGIES: Final = MappingProxyType({"ecp5": Technology.ECP5, "ice40": Technology.ICE40, "gowin": Technology.GOWIN})
+"""What families that open tools build are elaborated for; the others' tools infer what they need."""
 
 VENDOR_FAMILIES: Final = ("xilinx7", "ultrascale")
 """Families that the vendor's own tools must place and route: a build ends with a project for them."""
@@ -126,6 +130,11 @@ class Board:
     loader: str
     volatile: bool = True
     status: str
+
+    @property
+    def technology(self) -> Technology:
+        """What the gateware is elaborated for."""
+        return TECHNOLOGIES.get(self.family, Technology.GENERIC)
 
     @property
     def by_vendor(self) -> bool:

@@ -10,6 +10,7 @@ from typing import Final
 from .board_top import NAME, BoardDesign
 from .boards import Board
 from .constraints import SUFFIXES, constraints
+from .primitives.block_memory import WORDS
 
 NETLIST: Final = "netlist.json"
 CELLS: Final = "cells.json"
@@ -156,8 +157,16 @@ def _synthesis(board: Board) -> str:
     lines = [
         f"read_rtlil {NAME}.il",
         f"hierarchy -top {NAME}",
-        # No address of a weight memory is read and written in one cycle, so it needs no logic that tells what is read then.
-        "setparam -set COLLISION_X_MASK 1'1 *.weights/t:$memrd_v2",
+        # A block memory promises nothing of an address that is read and written in one cycle: it needs no logic that tells.
+        f"setparam -set COLLISION_X_MASK 1'1 *.{WORDS}/t:$memrd_v2",
+        "proc",
+        "flatten",
+        "opt_clean",
+        # Equal registers of a fan-out tree stay apart.
+        "select -set replicas a:replica %ci1:+[Q] t:$*dff* %i",
+        "setattr -set keep 1 @replicas",
+        # Every state machine is reset when the PLL has locked; without an initial value Yosys gives each state a register.
+        "setattr -unset init w:*fsm_state*",
         f"{_SYNTHESIS[board.family]} -top {NAME}",
         f"write_json {NETLIST}",
         f"tee -q -o {CELLS} stat -json",

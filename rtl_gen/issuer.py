@@ -318,7 +318,9 @@ class Issuer(wiring.Component):
             "restart": (inner == 0) & transposed | first_block & ~transposed,
             "overwrite": now.first & (first_block | ~transposed),
         }
-        waited = {name: delay(m, part, read + 1, name) for name, part in (("base", base), ("block", self.block), ("rows", rows), ("turn", turn))}
+        waited = {
+            name: delay(m, part, read + 1, name) for name, part in (("base", base), ("block", self.block), ("rows", rows), ("turn", turn))
+        }
         m.d.sync += [
             command.address.eq(waited["base"] + column),
             command.row.eq(waited["block"]),

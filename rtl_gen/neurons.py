@@ -167,7 +167,9 @@ class NeuronUnit(wiring.Component):
         parameters = self.parameters
         depth, vector = parameters.neuron_depth, signed(parameters.vector_bits)
         instruction = Signal(INSTRUCTION, reset_less=True)
-        activating, deviating, copying, differing, of_error = (Signal(name=name) for name in ("activating", "deviating", "copying", "differing", "of_error"))
+        activating, deviating, copying, differing, of_error = (
+            Signal(name=name) for name in ("activating", "deviating", "copying", "differing", "of_error")
+        )
 
         state_layout = data.StructLayout({"value": vector, "slope": SLOPE_FRACTION + 1})
         m.submodules.drives = drives = BlockMemory(signed(parameters.drive_bits), depth)

@@ -210,7 +210,11 @@ class OutputError(wiring.Component):
             probability.value.eq(multiplier.product),
         ]
         arrived, arrived_last = delay(
-            m, Cat(summed, summed_last) & subtracting.replicate(2), Multiplier.latency + probability.latency, "probability", reset_less=False
+            m,
+            Cat(summed, summed_last) & subtracting.replicate(2),
+            Multiplier.latency + probability.latency,
+            "probability",
+            reset_less=False,
         )
         position = Signal(CLASS_BITS, reset_less=True)
         with m.If(restart):

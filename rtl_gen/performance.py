@@ -74,13 +74,19 @@ class PerformanceCounters(wiring.Component):
             part = Signal(bits + TURN.bit_length() - 1, name=name)
             visited = Signal(name=f"{name}_visited")
             step = Signal(bits, name=f"{name}_step")
-            m.d.sync += [step.eq(getattr(self, f"step_{name}")), visited.eq(turn == (index - 1) % TURN), part.eq(Mux(visited, 0, part) + step)]
+            m.d.sync += [
+                step.eq(getattr(self, f"step_{name}")),
+                visited.eq(turn == (index - 1) % TURN),
+                part.eq(Mux(visited, 0, part) + step),
+            ]
             with m.If(clear):
                 m.d.sync += part.eq(0)
             gathered.append(part)
         widest = max(map(len, gathered))
         quarters = [Signal(widest, reset_less=True, name=f"quarter_{low}") for low in range(0, TURN, 4)]
-        m.d.sync += [quarter.eq(Array((*gathered, *[0] * TURN)[4 * index : 4 * index + 4])[turn[:2]]) for index, quarter in enumerate(quarters)]
+        m.d.sync += [
+            quarter.eq(Array((*gathered, *[0] * TURN)[4 * index : 4 * index + 4])[turn[:2]]) for index, quarter in enumerate(quarters)
+        ]
         taken = Signal(widest, reset_less=True)
         m.d.sync += taken.eq(Array(quarters)[delay(m, turn[2:], 1, "quarter")])
 

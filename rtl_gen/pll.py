@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The clock of the engine: a PLL's dividers, and the vendors' PLL cells."""
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Final
+from typing import Any, Final
 
 from amaranth.hdl import Const, Instance, Signal, Value
 
@@ -83,6 +84,8 @@ class PllSettings:
         Input clock, Hz.
     reference, multiplier, divider : int
         See `PllLimits`.
+    second_divider : int or None
+        Divider of a second output; ECP5 alone.
     """
 
     family: str
@@ -90,6 +93,7 @@ class PllSettings:
     reference: int
     multiplier: int
     divider: int
+    second_divider: int | None = None
 
     @property
     def detector(self) -> Fraction:
@@ -106,6 +110,15 @@ class PllSettings:
     def output(self) -> Fraction:
         """Output clock, exact, Hz."""
         return self.oscillator / self.divider
+
+    @property
+    def second_output(self) -> Fraction:
+        """Clock of the second output, exact, Hz; that of the first where there is none."""
+        return self.oscillator / (self.second_divider or self.divider)
+
+    def with_second_output(self, most: int) -> "PllSettings":
+        """The same with a second output, the fastest of at most ``most`` Hz."""
+        return replace(self, second_divider=math.ceil(self.oscillator / most))
 
 
 def pll_settings(family: str, input: int, output: int | Fraction) -> PllSettings:
@@ -154,7 +167,9 @@ def _candidates(family: str, limits: PllLimits, input: int, output: Fraction) ->
                 yield settings
 
 
-def pll_cells(settings: PllSettings, clock_in: Value, clock: Value, locked: Value) -> dict[str, Instance]:
+def pll_cells(
+    settings: PllSettings, clock_in: Value, clock: Value, locked: Value, second_clock: Value | None = None
+) -> dict[str, Instance]:
     """The cells of a PLL by name.
 
     Parameters
@@ -164,12 +179,27 @@ def pll_cells(settings: PllSettings, clock_in: Value, clock: Value, locked: Valu
         Input clock; on iCE40 the pad itself.
     clock, locked : Value, 1 bit
         Driven: output clock, and whether it is steady.
+    second_clock : Value, 1 bit, optional
+        Driven, if the settings have a second output.
     """
+    if settings.second_divider is not None and second_clock is not None:
+        return _ecp5(settings, clock_in, clock, locked, second_clock)
     return _CELLS[settings.family](settings, clock_in, clock, locked)
 
 
-def _ecp5(settings: PllSettings, clock_in: Value, clock: Value, locked: Value) -> dict[str, Instance]:
+def _ecp5(settings: PllSettings, clock_in: Value, clock: Value, locked: Value, second_clock: Value | None = None) -> dict[str, Instance]:
     frequencies = {"FREQUENCY_PIN_CLKI": Fraction(settings.input), "FREQUENCY_PIN_CLKOP": settings.output}
+    second: dict[str, Any] = {}
+    if second_clock is not None and settings.second_divider is not None:
+        frequencies["FREQUENCY_PIN_CLKOS"] = settings.second_output
+        second = {
+            "p_CLKOS_ENABLE": "ENABLED",
+            "p_CLKOS_DIV": settings.second_divider,
+            "p_CLKOS_CPHASE": settings.second_divider - 1,
+            "p_CLKOS_FPHASE": 0,
+            "i_ENCLKOS": Const(0),
+            "o_CLKOS": second_clock,
+        }
     return {
         "pll": Instance(
             "EHXPLLL",
@@ -202,6 +232,7 @@ def _ecp5(settings: PllSettings, clock_in: Value, clock: Value, locked: Value) -
             i_ENCLKOP=Const(0),
             o_CLKOP=clock,
             o_LOCK=locked,
+            **second,
         )
     }
 

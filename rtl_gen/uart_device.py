@@ -39,9 +39,7 @@ class UartDevice(wiring.Component):
     Latency and throughput are those of the parts.
     """
 
-    def __init__(
-        self, parameters: EngineParameters, rate: BaudRate, link: LinkParameters | None = None, link_domain: str = "sync"
-    ) -> None:
+    def __init__(self, parameters: EngineParameters, rate: BaudRate, link: LinkParameters | None = None, link_domain: str = "sync") -> None:
         self.parameters = parameters
         self.rate = rate
         self.link = link

@@ -135,7 +135,7 @@ def logged_use(board: Board, log: str) -> dict[str, Use]:
     return placed_use(board, {"utilization": {name: {"used": int(used), "available": int(most)} for name, used, most in lines}})
 
 
-def slowest_clock(timing: Mapping[str, Any]) -> Clock | None:
-    """The clock of nextpnr's report that is farthest from what was asked for, or None if there is none."""
+def placed_clocks(timing: Mapping[str, Any]) -> list[Clock]:
+    """The clocks of nextpnr's report, the fastest that was asked for first: it is the engine's."""
     clocks = [Clock(entry["achieved"], entry["constraint"]) for entry in timing["fmax"].values()]
-    return min(clocks, key=lambda clock: clock.achieved / clock.asked, default=None)
+    return sorted(clocks, key=lambda clock: -clock.asked)

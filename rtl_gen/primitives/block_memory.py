@@ -11,6 +11,9 @@ from amaranth.lib.wiring import In, Out
 from ..pipeline import delay
 from .technology import Technology
 
+WORDS: Final = "words"
+"""Name of the inferred memory below a `BlockMemory`, by which synthesis scripts find it."""
+
 ECP5_MODES: Final = ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1))
 """Words and bits of an ECP5 block RAM, DP16KD (Lattice FPGA-TN-02204, memory usage guide)."""
 
@@ -57,7 +60,7 @@ class BlockMemory(wiring.Component):
             self._ecp5(m)
             return m
         bits = Shape.cast(self.shape).width
-        m.submodules.words = words = Memory(shape=bits, depth=self.depth, init=[])
+        m.submodules[WORDS] = words = Memory(shape=bits, depth=self.depth, init=[])
         write, read = words.write_port(), words.read_port()
         output = Signal(bits, reset_less=True)
         m.d.comb += [

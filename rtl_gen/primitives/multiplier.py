@@ -36,9 +36,7 @@ class Multiplier(wiring.Component):
     def __init__(self, left_bits: int, right_bits: int) -> None:
         self.left_bits = left_bits
         self.right_bits = right_bits
-        super().__init__(
-            {"left": In(signed(left_bits)), "right": In(signed(right_bits)), "product": Out(signed(left_bits + right_bits))}
-        )
+        super().__init__({"left": In(signed(left_bits)), "right": In(signed(right_bits)), "product": Out(signed(left_bits + right_bits))})
 
     @staticmethod
     def model(left: IntArray, right: IntArray) -> IntArray:

@@ -295,7 +295,7 @@ def test_boards_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
 class Echo(wiring.Component):
     """Stands for the device behind a serial line, and sends back what it receives: the whole flow, in a small design."""
 
-    def __init__(self, parameters: EngineParameters, rate: BaudRate) -> None:
+    def __init__(self, parameters: EngineParameters, rate: BaudRate, link_domain: str) -> None:
         self.rate = rate
         super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1)})
 
