@@ -3,7 +3,7 @@
 
 from typing import Final
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Array, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -34,10 +34,10 @@ class Activation(wiring.Component):
     slope : Out, 7
         Slope of the segment, U1.6.
 
-    Latency 6 cycles, throughput one value a cycle.
+    Latency 7 cycles, throughput one value a cycle.
     """
 
-    latency: Final = 3 + Multiplier.latency
+    latency: Final = 4 + Multiplier.latency
 
     def __init__(self, pre_activation: Format) -> None:
         self.fraction = pre_activation.fraction
@@ -59,8 +59,6 @@ class Activation(wiring.Component):
         m = Module()
         below = self.fraction - 2
         tables = [activation_table(name) for name in ACTIVATIONS]
-        bases = Array(int(base) for table in tables for base in table[0])
-        slopes = Array(int(slope) for table in tables for slope in table[1])
 
         magnitude = Signal(self.fraction + 2, reset_less=True)
         negative = Signal(reset_less=True)
@@ -70,10 +68,24 @@ class Activation(wiring.Component):
         slope = Signal(SLOPE_FRACTION + 1, reset_less=True)
         within = Signal(max(below, 1), reset_less=True)
         sign = Signal(reset_less=True)
-        index = Cat(magnitude[below:], self.kind)
-        m.d.sync += [base.eq(bases[index]), slope.eq(slopes[index]), within.eq(magnitude[:below]), sign.eq(negative)]
-        with m.If((self.kind == ACTIVATIONS.index("hard_sigmoid")) & negative):
-            m.d.sync += [base.eq(0), slope.eq(0), sign.eq(0)]
+        # What every kind would give, then the one that is asked for.
+        zero = Signal(reset_less=True)
+        found = [
+            (Signal.like(base, name=f"base_{name}", reset_less=True), Signal.like(slope, name=f"slope_{name}", reset_less=True))
+            for name in ACTIVATIONS
+        ]
+        for (of_bases, of_slopes), (kind_base, kind_slope) in zip(tables, found, strict=True):
+            m.d.sync += [
+                kind_base.eq(Array(int(value) for value in of_bases)[magnitude[below:]]),
+                kind_slope.eq(Array(int(value) for value in of_slopes)[magnitude[below:]]),
+            ]
+        m.d.sync += [
+            zero.eq((self.kind == ACTIVATIONS.index("hard_sigmoid")) & negative),
+            base.eq(Mux(zero, 0, Array(pair[0] for pair in found)[self.kind])),
+            slope.eq(Mux(zero, 0, Array(pair[1] for pair in found)[self.kind])),
+            within.eq(delay(m, magnitude[:below], 1, "within")),
+            sign.eq(delay(m, negative, 1, "sign_kept") & ~zero),
+        ]
 
         # Both factors are unsigned: a zero above them is their sign.
         m.submodules.multiplier = multiplier = Multiplier(len(within) + 1, len(slope) + 1)

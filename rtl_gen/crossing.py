@@ -10,11 +10,11 @@ from amaranth.lib.wiring import In, Out
 
 Item = TypeVar("Item")
 
-DEPTH: Final = 16
+DEPTH: Final = 5
 
 
 class StreamCrossing(wiring.Component):
-    """An asynchronous FIFO of 16 payloads.
+    """An asynchronous FIFO of a few payloads: enough between clocks one of which is much slower.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ class StreamCrossing(wiring.Component):
     i : In, stream of the shape
     o : Out, stream of the shape
 
-    Latency 2 cycles of the one clock and 3 of the other, at the most; throughput one payload a cycle of the slower clock.
+    Latency 2 cycles of the one clock and 4 of the other, at the most; throughput two payloads in 5 cycles of the slower clock.
     """
 
     def __init__(self, shape: ShapeLike, *, i_domain: str, o_domain: str) -> None:
@@ -44,7 +44,7 @@ class StreamCrossing(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.fifo = queue = fifo.AsyncFIFO(
+        m.submodules.fifo = queue = fifo.AsyncFIFOBuffered(
             width=Shape.cast(self.shape).width, depth=DEPTH, w_domain=self.i_domain, r_domain=self.o_domain
         )
         m.d.comb += [

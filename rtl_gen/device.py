@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The device: the engine behind one packet stream in and one out."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -14,8 +14,8 @@ from .event_list import INDEX_BITS
 from .identity import gateware_identity
 from .instruction import INSTRUCTION_BITS
 from .lane_array import LaneArray
-from .packet import PACKET
 from .neurons import NeuronUnit
+from .packet import PACKET
 from .performance import COUNTER_BITS, PerformanceCounters
 from .stream_register import StreamRegister
 
@@ -65,6 +65,7 @@ class Device(wiring.Component):
         high = Signal()
         counter = Signal(COUNTER_BITS)
 
+        hello_word = Signal(32, reset_less=True)
         seed = Signal(32)
         entries = {Command.TRAIN: Signal(range(parameters.program_depth)), Command.INFER: Signal(range(parameters.program_depth))}
         inputs, classes = Signal(INDEX_BITS), Signal(INDEX_BITS)
@@ -79,7 +80,10 @@ class Device(wiring.Component):
         depth = Signal(range(1 << 21), reset_less=True)
         beyond = Signal(reset_less=True)
         settled = Signal()
-        m.d.sync += [beyond.eq(address >= depth), settled.eq(1)]
+        m.d.sync += [beyond.eq(address >= depth), settled.eq(1), depth.eq(0)]
+        # The argument decoded: there are many bits of it, and much hangs on them.
+        in_space = {space: Signal(name=f"in_{space.name.lower()}") for space in Space}
+        m.d.sync += [flag.eq(argument == space) for space, flag in in_space.items()]
         with m.Switch(argument):
             for space, size in (
                 (Space.PROGRAM, parameters.program_depth),
@@ -91,6 +95,21 @@ class Device(wiring.Component):
             ):
                 with m.Case(space):
                     m.d.sync += depth.eq(size)
+
+        # Whether the next input is the last of the sample, or of its word.
+        final_input, final_part, no_inputs = Signal(), Signal(), Signal()
+        m.d.sync += no_inputs.eq(inputs == 0)
+
+        # Comparisons of what changes in every second cycle at the most, a cycle later.
+        full_word, full_instruction, full_hello, final_count = (
+            Signal(reset_less=True, name=name) for name in ("full_word", "full_instruction", "full_hello", "final_count")
+        )
+        m.d.sync += [
+            full_word.eq(part == lanes // 2 - 1),
+            full_instruction.eq(part == INSTRUCTION_WORDS - 1),
+            full_hello.eq(part == HELLO_WORDS - 1),
+            final_count.eq(count == 1),
+        ]
 
         training = command == Command.TRAIN
         m.d.comb += [
@@ -164,7 +183,7 @@ class Device(wiring.Component):
                 with m.If(request.valid):
                     m.next = "COMMAND"
             with m.State("COMMAND"):
-                m.d.sync += inputs_left.eq(inputs)
+                m.d.sync += [inputs_left.eq(inputs), final_input.eq(inputs <= 1), final_part.eq(0)]
                 with m.Switch(command):
                     with m.Case(Command.HELLO):
                         m.next = "ANSWER"
@@ -191,12 +210,12 @@ class Device(wiring.Component):
                 m.d.sync += [address.eq(word), settled.eq(0)]
                 with m.If(request.valid):
                     with m.If(command == Command.WRITE):
-                        with m.Switch(argument):
-                            for space in (Space.PROGRAM, Space.WEIGHTS, Space.REGISTERS):
-                                with m.Case(space):
-                                    m.next = f"WRITE {space.name}"
-                            with m.Default():
-                                finish(Status.UNKNOWN_SPACE)
+                        m.next = "WRITE PROGRAM"
+                        for space in (Space.WEIGHTS, Space.REGISTERS):
+                            with m.If(in_space[space]):
+                                m.next = f"WRITE {space.name}"
+                        with m.If(~(in_space[Space.PROGRAM] | in_space[Space.WEIGHTS] | in_space[Space.REGISTERS])):
+                            finish(Status.UNKNOWN_SPACE)
                         with m.If(last):
                             m.next = "ANSWER"
                     with m.Else():
@@ -207,13 +226,13 @@ class Device(wiring.Component):
             with m.State("WRITE PROGRAM"):
                 m.d.comb += request.ready.eq(settled)
                 with m.If(request.valid & settled):
-                    m.d.sync += [instruction.eq(Cat(instruction[32:], word)), part.eq(part + 1)]
+                    m.d.sync += [instruction.eq(Cat(instruction[32:], word)), part.eq(part + 1), settled.eq(0)]
                     with m.If(last):
                         m.next = "ANSWER"
                     with m.If(beyond):
                         finish(Status.BAD_ADDRESS)
-                    with m.Elif(part == INSTRUCTION_WORDS - 1):
-                        m.d.sync += [engine.program_enable.eq(1), part.eq(0), address.eq(address + 1), settled.eq(0)]
+                    with m.Elif(full_instruction):
+                        m.d.sync += [engine.program_enable.eq(1), part.eq(0), address.eq(address + 1)]
                     with m.Elif(last):
                         finish(Status.WRONG_LENGTH)
 
@@ -226,12 +245,12 @@ class Device(wiring.Component):
                         with m.If(high):
                             m.d.comb += request.ready.eq(1)
                             m.d.sync += part.eq(part + 1)
-                            with m.If(part == lanes // 2 - 1):
+                            with m.If(full_word):
                                 m.d.sync += part.eq(0)
                                 m.next = "STORE WEIGHTS"
                             with m.If(last):
                                 m.next = "ANSWER"
-                                with m.If(part == lanes // 2 - 1):
+                                with m.If(full_word):
                                     m.next = "STORE LAST WEIGHTS"
                                 with m.Else():
                                     finish(Status.WRONG_LENGTH)
@@ -260,7 +279,7 @@ class Device(wiring.Component):
                         finish(Status.WRONG_LENGTH)
             with m.State("CHECK COUNT"):
                 m.next = "ANSWER"
-                with m.If(~argument.matches(Space.WEIGHTS, Space.STATES, Space.DEVIATIONS, Space.COUNTERS)):
+                with m.If(~(in_space[Space.WEIGHTS] | in_space[Space.STATES] | in_space[Space.DEVIATIONS] | in_space[Space.COUNTERS])):
                     m.d.sync += status.eq(Status.UNKNOWN_SPACE)
                 with m.Elif(wide_count | (reach > depth)):
                     m.d.sync += status.eq(Status.BAD_ADDRESS)
@@ -276,7 +295,6 @@ class Device(wiring.Component):
                 m.d.comb += request.ready.eq(1)
                 m.d.sync += [
                     label.eq(word),
-                    inputs_left.eq(inputs),
                     engine.input_begin.eq(request.valid),
                     ended.eq(last),
                     wrong_label.eq(word >= classes),
@@ -293,14 +311,20 @@ class Device(wiring.Component):
                         m.next = "ANSWER"
             with m.State("INPUTS"):
                 with m.If(request.valid):
-                    m.d.sync += [engine.input_push.eq(inputs_left != 0), part.eq(part + 1), inputs_left.eq(inputs_left - 1)]
-                    with m.If(inputs_left <= 1):
+                    m.d.sync += [
+                        engine.input_push.eq(~no_inputs),
+                        part.eq(part + 1),
+                        inputs_left.eq(inputs_left - 1),
+                        final_input.eq(inputs_left <= 2),
+                        final_part.eq(part == Mux(wide, 0, 2)),
+                    ]
+                    with m.If(final_input):
                         m.d.comb += request.ready.eq(1)
                         m.next = "RUN"
-                        with m.If(~last | (inputs_left == 0)):
+                        with m.If(~last | no_inputs):
                             finish(Status.WRONG_LENGTH)
-                    with m.Elif(part == Mux(wide, 1, 3)):
-                        m.d.sync += part.eq(0)
+                    with m.Elif(final_part):
+                        m.d.sync += [part.eq(0), final_part.eq(0)]
                         m.d.comb += request.ready.eq(1)
                         with m.If(last):
                             finish(Status.WRONG_LENGTH)
@@ -325,13 +349,15 @@ class Device(wiring.Component):
                     m.next = "ANSWER"
 
             answer, answering, answer_ready = answers.i.payload, answers.i.valid, answers.i.ready
+            body = Signal()
             with m.State("ANSWER"):
-                body = Signal()
+                m.d.sync += body.eq(
+                    (status == Status.DONE)
+                    & (command.matches(Command.HELLO, Command.TRAIN, Command.INFER) | ((command == Command.READ) & (count != 0)))
+                )
+                m.next = "ANSWER STATUS"
+            with m.State("ANSWER STATUS"):
                 m.d.comb += [
-                    body.eq(
-                        (status == Status.DONE)
-                        & (command.matches(Command.HELLO, Command.TRAIN, Command.INFER) | ((command == Command.READ) & (count != 0)))
-                    ),
                     answering.eq(1),
                     answer.data.eq(Cat(command | ANSWER, tag, status)),
                     answer.last.eq(~body),
@@ -342,24 +368,23 @@ class Device(wiring.Component):
                     with m.If(body):
                         with m.Switch(command):
                             with m.Case(Command.HELLO):
-                                m.next = "ANSWER HELLO"
+                                m.next = "HELLO WORD"
                             with m.Case(Command.READ):
                                 m.next = "WAIT READ"
-                                with m.If(argument == Space.WEIGHTS):
+                                with m.If(in_space[Space.WEIGHTS]):
                                     m.next = "FETCH WEIGHTS"
                             with m.Default():
                                 m.next = "ANSWER SAMPLE"
 
+            with m.State("HELLO WORD"):
+                m.d.sync += hello_word.eq(Array(Hello(MACHINE_VERSION, gateware_identity(), parameters).encode())[part])
+                m.next = "ANSWER HELLO"
             with m.State("ANSWER HELLO"):
-                hello = Hello(MACHINE_VERSION, gateware_identity(), parameters).encode()
-                m.d.comb += [answering.eq(1), answer.last.eq(part == HELLO_WORDS - 1)]
-                with m.Switch(part):
-                    for index, value in enumerate(hello):
-                        with m.Case(index):
-                            m.d.comb += answer.data.eq(value)
+                m.d.comb += [answering.eq(1), answer.last.eq(full_hello), answer.data.eq(hello_word)]
                 with m.If(answer_ready):
                     m.d.sync += part.eq(part + 1)
-                    with m.If(answer.last):
+                    m.next = "HELLO WORD"
+                    with m.If(full_hello):
                         m.next = "HEAD"
 
             with m.State("ANSWER SAMPLE"):
@@ -374,26 +399,25 @@ class Device(wiring.Component):
             # Memories and counters take their time to answer the address.
             with m.State("WAIT READ"):
                 m.d.sync += wait.eq(wait + 1)
-                with m.If(wait == Mux(argument == Space.COUNTERS, PerformanceCounters.latency, NeuronUnit.read_latency)):
+                with m.If(wait == Mux(in_space[Space.COUNTERS], PerformanceCounters.latency, NeuronUnit.read_latency)):
                     # Some counters run on while an answer waits.
                     m.d.sync += counter.eq(engine.counter_value)
                     m.next = "ANSWER READ"
             with m.State("ANSWER READ"):
                 m.d.sync += wait.eq(0)
-                m.d.comb += [answering.eq(1), answer.last.eq((count == 1) & (high | (argument != Space.COUNTERS)))]
-                with m.Switch(argument):
-                    with m.Case(Space.STATES):
-                        m.d.comb += [answer.data[:25].eq(engine.read_state), answer.data[25:].eq(engine.read_slope)]
-                    with m.Case(Space.DEVIATIONS):
-                        m.d.comb += answer.data.eq(engine.read_deviation)
-                    with m.Default():
-                        m.d.comb += answer.data.eq(Mux(high, counter[32:], counter[:32]))
+                m.d.comb += [answering.eq(1), answer.last.eq(final_count & (high | ~in_space[Space.COUNTERS]))]
+                with m.If(in_space[Space.STATES]):
+                    m.d.comb += [answer.data[:25].eq(engine.read_state), answer.data[25:].eq(engine.read_slope)]
+                with m.Elif(in_space[Space.DEVIATIONS]):
+                    m.d.comb += answer.data.eq(engine.read_deviation)
+                with m.Else():
+                    m.d.comb += answer.data.eq(Mux(high, counter[32:], counter[:32]))
                 with m.If(answer_ready):
                     m.d.sync += high.eq(~high)
-                    with m.If(high | (argument != Space.COUNTERS)):
+                    with m.If(high | ~in_space[Space.COUNTERS]):
                         m.d.sync += [high.eq(0), address.eq(address + 1), count.eq(count - 1)]
                         m.next = "WAIT READ"
-                        with m.If(count == 1):
+                        with m.If(final_count):
                             m.next = "HEAD"
 
             with m.State("FETCH WEIGHTS"):
@@ -410,7 +434,7 @@ class Device(wiring.Component):
                 m.d.comb += [
                     answering.eq(high),
                     answer.data.eq(Cat(low, fetched)),
-                    answer.last.eq((count == 1) & (part == lanes // 2 - 1)),
+                    answer.last.eq(final_count & (full_word)),
                 ]
                 with m.If(~high):
                     m.d.sync += [engine.load_step.eq(1), low.eq(fetched), high.eq(1)]
@@ -418,7 +442,7 @@ class Device(wiring.Component):
                 with m.Elif(answer_ready):
                     m.d.sync += [engine.load_step.eq(1), high.eq(0), part.eq(part + 1)]
                     m.next = "STEP WEIGHTS"
-                    with m.If(part == lanes // 2 - 1):
+                    with m.If(full_word):
                         m.d.sync += [address.eq(address + 1), count.eq(count - 1)]
                         m.next = "FETCH WEIGHTS"
                         with m.If(answer.last):

@@ -20,7 +20,7 @@ from .pipeline import delay
 ISSUE: Final = LIST_LATENCY + 3
 """Cycles from the choice of a source to its command."""
 
-LOOK: Final = LIST_LATENCY + 1
+LOOK: Final = LIST_LATENCY + 2
 """Cycles from a start until the length of the list is known."""
 
 PASS: Final = SUM_LATENCY - 1
@@ -187,8 +187,6 @@ class Issuer(wiring.Component):
             self.list_full.eq(now.full),
             self.list_node.eq(now.node),
             self.nearest.eq(now.nearest),
-            self.transposed.eq(now.op == Op.TRANSPOSED),
-            self.update.eq(now.op == Op.UPDATE),
         ]
 
         base = Signal(range(parameters.weight_depth), reset_less=True)
@@ -200,16 +198,21 @@ class Issuer(wiring.Component):
         empty = Signal(reset_less=True)
         rows = Signal(range(lanes + 1), reset_less=True)
         final = Signal(reset_less=True)
-        length = Signal(INDEX_BITS)
-        m.d.comb += length.eq(Mux(transposed, now.columns, self.count))
+        length = Signal(INDEX_BITS, reset_less=True)
+        some = Signal(reset_less=True)
         active = Signal(reset_less=True)
-        m.d.sync += [rows.eq(Mux(left > lanes, lanes, left)), final.eq(left <= lanes), empty.eq(length == 0)]
+        m.d.sync += [
+            length.eq(Mux(transposed, now.columns, self.count)),
+            some.eq(self.count != 0),
+            rows.eq(Mux(left > lanes, lanes, left)),
+            final.eq(left <= lanes),
+        ]
         with m.If(transposed):
             m.d.sync += active.eq(self.changed_block | (now.first & first_block))
         with m.Elif(self.update):
-            m.d.sync += active.eq(self.valued_block & (self.count != 0))
+            m.d.sync += active.eq(self.valued_block & some)
         with m.Else():
-            m.d.sync += active.eq((self.count != 0) | now.first)
+            m.d.sync += active.eq(some | now.first)
 
         # A forward block's sums leave the chain before the next block's come; a transposed pass waits for its drives.
         spacing = Signal(range(max(lanes, PASS) + 1))
@@ -239,6 +242,8 @@ class Issuer(wiring.Component):
                 m.d.comb += self.idle.eq(1)
                 m.d.sync += [
                     now.eq(self.instruction),
+                    self.transposed.eq(self.instruction.op == Op.TRANSPOSED),
+                    self.update.eq(self.instruction.op == Op.UPDATE),
                     base.eq(self.instruction.weights),
                     self.block.eq(self.instruction.row),
                     left.eq(self.instruction.rows),
@@ -259,7 +264,7 @@ class Issuer(wiring.Component):
                     m.d.sync += spacing.eq(PASS - 2)
                 m.next = "CHOOSE"
             with m.State("CHOOSE"):
-                m.d.sync += [inner.eq(0), inner_left.eq(Mux(empty, 1, length)), single.eq(empty | (length == 1))]
+                m.d.sync += [inner.eq(0), inner_left.eq(length), single.eq(length <= 1), empty.eq(length == 0)]
                 with m.If(active):
                     m.d.sync += self.event_skipped_sources.eq(Mux(transposed, 0, now.columns - length))
                     m.next = "RUN"

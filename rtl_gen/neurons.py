@@ -279,7 +279,8 @@ class NeuronUnit(wiring.Component):
         for cycle in range(1, TOLD + 1):
             walked.append(delay(m, walked[-1], 1, f"walked_{cycle}", reset_less=False))
             addresses.append(delay(m, addresses[-1], 1, f"address_{cycle}"))
-        host = self.idle
+        host = Signal()
+        m.d.sync += host.eq(self.idle)
         erred_address = Signal(range(depth), reset_less=True)
         m.d.comb += [
             states.read_address.eq(

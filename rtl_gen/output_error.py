@@ -2,9 +2,8 @@
 """The output error: target minus a base-2 softmax, and the prediction."""
 
 import numpy as np
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from ..firmware.arithmetic import (
@@ -73,7 +72,7 @@ class OutputError(wiring.Component):
     done : Out
         A pulse after the last error.
 
-    The first pass reads a drive in every second cycle, the others one a cycle. ``done`` comes ``4 classes + 3 read_latency + 49`` cycles
+    The first pass reads a drive in every second cycle, the others one a cycle. ``done`` comes ``4 classes + 3 read_latency + 50`` cycles
     after ``start``, and one more for every halving that brings the sum of terms below 2; with ``predict_only``,
     ``2 classes + read_latency + 2`` cycles after it.
     """
@@ -122,28 +121,24 @@ class OutputError(wiring.Component):
         m = Module()
         m.submodules.logit = logit = RoundSaturate(self.drive_bits, LOGIT_BITS + 1)
         m.d.comb += [logit.shift.eq(self.shift), logit.bits.eq(LOGIT_BITS)]
-        m.submodules.table = table = Memory(
-            shape=RECIPROCAL_FRACTION + 1, depth=1 << RECIPROCAL_INDEX_BITS, init=reciprocal_table().tolist(), attrs={"rom_style": "logic"}
-        )
-        entry = table.read_port()
+        table = reciprocal_table().tolist()
 
         scanning, summing, subtracting, restart = Signal(), Signal(), Signal(), Signal()
 
         # Addresses: all classes once, whenever a pass starts.
-        final = Signal(CLASS_BITS, reset_less=True)
-        last = Signal()
-        m.d.sync += final.eq(self.classes - 1)
-        m.d.comb += last.eq(self.index_valid & (self.index == final))
+        left = Signal(CLASS_BITS, reset_less=True)
+        at_last, last = Signal(), Signal()
+        m.d.comb += last.eq(self.index_valid & at_last)
         # The first pass compares in two cycles, so it asks in every second one.
         resting = Signal()
         with m.If(restart):
-            m.d.sync += [self.index.eq(0), self.index_valid.eq(1), resting.eq(0)]
+            m.d.sync += [self.index.eq(0), self.index_valid.eq(1), resting.eq(0), left.eq(self.classes - 1), at_last.eq(self.classes == 1)]
         with m.Elif(self.index_valid & scanning):
             m.d.sync += [self.index_valid.eq(0), resting.eq(~last)]
         with m.Elif(resting):
-            m.d.sync += [self.index.eq(self.index + 1), self.index_valid.eq(1), resting.eq(0)]
+            m.d.sync += [self.index.eq(self.index + 1), self.index_valid.eq(1), resting.eq(0), left.eq(left - 1), at_last.eq(left == 1)]
         with m.Elif(self.index_valid):
-            m.d.sync += [self.index.eq(self.index + 1), self.index_valid.eq(~last)]
+            m.d.sync += [self.index.eq(self.index + 1), self.index_valid.eq(~last), left.eq(left - 1), at_last.eq(left == 1)]
 
         # First pass.
         sample = Signal(signed(self.drive_bits), reset_less=True)
@@ -194,7 +189,11 @@ class OutputError(wiring.Component):
         # The sum: after the second pass it is halved until it lies in [1, 2), and its leading bits address the table.
         total = Signal(TERM_FRACTION + CLASS_BITS + 1, reset_less=True)
         reciprocal = Signal(RECIPROCAL_FRACTION + 1, reset_less=True)
-        m.d.comb += entry.addr.eq(total[TERM_FRACTION - RECIPROCAL_INDEX_BITS : TERM_FRACTION])
+        # The table in logic: its quarters first, then one of them.
+        index = total[TERM_FRACTION - RECIPROCAL_INDEX_BITS : TERM_FRACTION]
+        size = len(table) // 4
+        quarters = [Signal(RECIPROCAL_FRACTION + 1, reset_less=True, name=f"quarter_{number}") for number in range(4)]
+        m.d.sync += [quarter.eq(Array(table[number * size : (number + 1) * size])[index[:-2]]) for number, quarter in enumerate(quarters)]
         with m.If(summing & summed):
             m.d.sync += total.eq(total + term)
 
@@ -221,7 +220,7 @@ class OutputError(wiring.Component):
             m.d.sync += position.eq(0)
         with m.Elif(arrived):
             m.d.sync += position.eq(position + 1)
-        one = Signal(signed(ERROR_BITS + 2), reset_less=True)
+        one, minus_one = Signal(signed(ERROR_BITS + 2), reset_less=True), Signal(signed(ERROR_BITS + 2), reset_less=True)
         target = Signal(signed(ERROR_BITS + 2), reset_less=True)
         exact = Signal(signed(ERROR_BITS + 2), reset_less=True)
         # Of all values from -1 to 1 the two ends alone do not fit.
@@ -229,7 +228,8 @@ class OutputError(wiring.Component):
         kept = Signal(signed(ERROR_BITS + 1), reset_less=True)
         m.d.sync += [
             over.eq(exact == one),
-            under.eq(exact == -one),
+            minus_one.eq(-one),
+            under.eq(exact == minus_one),
             kept.eq(exact),
             one.eq(1 << self.error_bits),
             target.eq(Mux(position == self.label, one, 0)),
@@ -270,10 +270,12 @@ class OutputError(wiring.Component):
                 with m.If(total[TERM_FRACTION + 1 :].any()):
                     m.d.sync += [total.eq(total >> 1), probability.shift.eq(probability.shift + 1)]
                 with m.Else():
-                    m.next = "TABLE"
+                    m.next = "QUARTERS"
+            with m.State("QUARTERS"):
+                m.next = "TABLE"
             with m.State("TABLE"):
                 m.d.comb += restart.eq(1)
-                m.d.sync += reciprocal.eq(entry.data)
+                m.d.sync += reciprocal.eq(Array(quarters)[index[-2:]])
                 m.next = "SUBTRACT"
             with m.State("SUBTRACT"), m.If(error_last):
                 m.next = "IDLE"

@@ -65,7 +65,7 @@ class RoundSaturate(wiring.Component):
         ]
         # With a limit of 2^bits - 1 only the bits from there on tell what does not fit, and that of -2^bits alone those below.
         beyond = Signal(width, reset_less=True)
-        m.d.sync += beyond.eq(~((1 << self.bits) - 1))
+        m.d.sync += beyond.eq(Cat(self.bits <= place for place in range(width)))
         parts = [(rounded[low : low + 8], beyond[low : low + 8]) for low in range(0, width, 8)]
         ones, zeros, below = (Signal(len(parts), reset_less=True, name=name) for name in ("ones", "zeros", "below"))
         kept, result = Signal(signed(self.output_bits), reset_less=True), Signal(signed(self.output_bits), reset_less=True)
@@ -81,7 +81,7 @@ class RoundSaturate(wiring.Component):
             over.eq(~negative & ones.any()),
             under.eq(negative & (zeros.any() | ~below.any())),
             result.eq(kept),
-            limit.eq((1 << self.bits) - 1),
+            limit.eq(Cat(self.bits > place for place in range(self.output_bits - 1))),
             self.saturated.eq(over | under),
             self.result.eq(result),
         ]

@@ -3,7 +3,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -48,8 +48,8 @@ class Sequencer(wiring.Component):
         Both units have finished.
     event_free_sweep, event_clamped_sweep : Out
 
-    An instruction starts `FETCH` + 1 cycles after the program or a jump to it, and after an instruction before it in the program, whose execution
-    it overlaps; and then when both units are idle.
+    An instruction is fetched while the one before is executed. It is given to its unit `FETCH` + 2 cycles after the program's start or a
+    jump, at the earliest 3 cycles after the one before, and 2 cycles after both units have become idle.
     """
 
     def __init__(self, parameters: EngineParameters) -> None:
@@ -129,6 +129,12 @@ class Sequencer(wiring.Component):
             program.write_data.eq(delay(m, self.write_data, 1, "write_data")),
             program.read_address.eq(here),
         ]
+        idle = Signal()
+        m.d.sync += [
+            idle.eq(self.idle_array & self.idle_neurons),
+            *(pulse.eq(0) for pulse in (self.start_array, self.start_neurons, self.clear_changed)),
+            *(pulse.eq(0) for pulse in (self.event_free_sweep, self.event_clamped_sweep)),
+        ]
         with m.If(waited != FETCH - 1):
             m.d.sync += waited.eq(waited + 1)
         op = self.instruction.op
@@ -146,15 +152,15 @@ class Sequencer(wiring.Component):
                     m.next = "EXECUTE"
             with m.State("EXECUTE"):
                 m.d.comb += self.running.eq(1)
-                with m.If(self.idle_array & self.idle_neurons):
-                    m.next = "FETCH"
+                with m.If(idle):
+                    m.next = "GIVEN"
                     with m.Switch(op):
                         with m.Case(*ARRAY_OPS):
-                            m.d.comb += self.start_array.eq(1)
+                            m.d.sync += self.start_array.eq(1)
                         with m.Case(*NEURON_OPS):
-                            m.d.comb += self.start_neurons.eq(1)
+                            m.d.sync += self.start_neurons.eq(1)
                         with m.Case(Op.SWEEP):
-                            m.d.comb += [
+                            m.d.sync += [
                                 self.clear_changed.eq(1),
                                 self.event_free_sweep.eq(self.instruction.kind == 0),
                                 self.event_clamped_sweep.eq(self.instruction.kind == 1),
@@ -170,4 +176,8 @@ class Sequencer(wiring.Component):
                                 m.next = "IDLE"
                         with m.Default():
                             m.next = "IDLE"
+            # A unit takes what it is given in this cycle, and is seen to be busy in the next but one.
+            with m.State("GIVEN"):
+                m.d.comb += self.running.eq(1)
+                m.next = "FETCH"
         return m
