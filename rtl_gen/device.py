@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The device: the engine behind one packet stream in and one out."""
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
+from functools import reduce
+from operator import or_
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -55,7 +58,9 @@ class Device(wiring.Component):
         word, last = request.payload.data, request.payload.last
 
         command, tag, argument = Signal(8), Signal(8), Signal(16)
-        status = Signal(16)
+        # A request has one fault at the most.
+        faults = {code: Signal(name=f"fault_{code.name.lower()}") for code in Status if code != Status.DONE}
+        status = Signal(16, reset_less=True)
         address, count = Signal(32), Signal(16)
         step, label = Signal(32), Signal(INDEX_BITS)
         part = Signal(range(max(lanes // 2, INSTRUCTION_WORDS, HELLO_WORDS)))
@@ -73,7 +78,7 @@ class Device(wiring.Component):
         skip = Signal(3, init=Skip.SOURCES | Skip.REST | Skip.RIGHT)
         fastest, slowest = Signal(5), Signal(5)
         inputs_left = Signal(INDEX_BITS)
-        reach, wide_count = Signal(33, reset_less=True), Signal(reset_less=True)
+        reach, wide_count, over = Signal(33, reset_less=True), Signal(reset_less=True), Signal(reset_less=True)
         wrong_label, wrong_rate, ended = Signal(reset_less=True), Signal(reset_less=True), Signal(reset_less=True)
 
         # How far an address may go, whether it is beyond, and whether that is told yet.
@@ -111,7 +116,10 @@ class Device(wiring.Component):
             final_count.eq(count == 1),
         ]
 
-        training = command == Command.TRAIN
+        kinds = {kind: Signal(name=f"is_{kind.name.lower()}") for kind in Command}
+        known = Signal()
+        m.d.sync += [*(flag.eq(command == kind) for kind, flag in kinds.items()), known.eq(command.matches(*Command))]
+        training = kinds[Command.TRAIN]
         m.d.comb += [
             control.seed.eq(seed),
             control.step.eq(step),
@@ -146,10 +154,10 @@ class Device(wiring.Component):
             ),
         ]
 
-        def finish(code: Status | Signal) -> None:
+        def finish(code: Status) -> None:
             """End the request in the cycle in which its word is taken: answer, or read on to its end."""
             m.d.comb += request.ready.eq(1)
-            m.d.sync += status.eq(code)
+            m.d.sync += faults[code].eq(1)
             with m.If(last):
                 m.next = "ANSWER"
             with m.Else():
@@ -174,42 +182,47 @@ class Device(wiring.Component):
                 m.d.sync += target.eq(register_word)
         m.d.comb += control.clear_counters.eq(written[Register.CLEAR] & register_word[0])
 
+        with m.Switch(part):
+            for place, value in enumerate(Hello(MACHINE_VERSION, gateware_identity(), parameters).encode()):
+                with m.Case(place):
+                    m.d.sync += hello_word.eq(value)
+
         with m.FSM():
             with m.State("HEAD"):
                 m.d.comb += request.ready.eq(1)
                 m.d.sync += [command.eq(word[:8]), tag.eq(word[8:16]), argument.eq(word[16:])]
-                m.d.sync += [part.eq(0), high.eq(0), status.eq(Status.DONE)]
+                m.d.sync += [part.eq(0), high.eq(0), *(fault.eq(0) for fault in faults.values())]
                 m.d.sync += ended.eq(last)
                 with m.If(request.valid):
-                    m.next = "COMMAND"
+                    m.next = "DECODE"
+            with m.State("DECODE"):
+                m.next = "COMMAND"
             with m.State("COMMAND"):
                 m.d.sync += [inputs_left.eq(inputs), final_input.eq(inputs <= 1), final_part.eq(0)]
-                with m.Switch(command):
-                    with m.Case(Command.HELLO):
-                        m.next = "ANSWER"
-                        with m.If(~ended):
-                            m.d.sync += status.eq(Status.WRONG_LENGTH)
-                            m.next = "DISCARD"
-                    with m.Case(Command.WRITE, Command.READ):
-                        m.next = "ADDRESS"
-                    with m.Case(Command.TRAIN):
-                        m.next = "STEP"
-                    with m.Case(Command.INFER):
-                        m.d.sync += engine.input_begin.eq(1)
-                        m.next = "INPUTS"
-                    with m.Default():
-                        m.d.sync += status.eq(Status.UNKNOWN_COMMAND)
+                m.next = "ANSWER"
+                with m.If(kinds[Command.HELLO]):
+                    with m.If(~ended):
+                        m.d.sync += faults[Status.WRONG_LENGTH].eq(1)
                         m.next = "DISCARD"
-                with m.If(ended & (command != Command.HELLO)):
-                    m.next = "ANSWER"
-                    with m.If(command.matches(Command.WRITE, Command.READ, Command.TRAIN, Command.INFER)):
-                        m.d.sync += status.eq(Status.WRONG_LENGTH)
+                with m.Elif(~known):
+                    m.d.sync += faults[Status.UNKNOWN_COMMAND].eq(1)
+                    with m.If(~ended):
+                        m.next = "DISCARD"
+                with m.Elif(ended):
+                    m.d.sync += faults[Status.WRONG_LENGTH].eq(1)
+                with m.Elif(training):
+                    m.next = "STEP"
+                with m.Elif(kinds[Command.INFER]):
+                    m.d.sync += engine.input_begin.eq(1)
+                    m.next = "INPUTS"
+                with m.Else():
+                    m.next = "ADDRESS"
 
             with m.State("ADDRESS"):
                 m.d.comb += request.ready.eq(1)
                 m.d.sync += [address.eq(word), settled.eq(0)]
                 with m.If(request.valid):
-                    with m.If(command == Command.WRITE):
+                    with m.If(kinds[Command.WRITE]):
                         m.next = "WRITE PROGRAM"
                         for space in (Space.WEIGHTS, Space.REGISTERS):
                             with m.If(in_space[space]):
@@ -274,15 +287,18 @@ class Device(wiring.Component):
                 m.d.comb += request.ready.eq(1)
                 m.d.sync += [count.eq(word), reach.eq(Cat(address, Const(0, 1)) + word[:16]), wide_count.eq(word[16:].any())]
                 with m.If(request.valid):
-                    m.next = "CHECK COUNT"
+                    m.next = "COMPARE COUNT"
                     with m.If(~last):
                         finish(Status.WRONG_LENGTH)
+            with m.State("COMPARE COUNT"):
+                m.d.sync += over.eq(wide_count | (reach > depth))
+                m.next = "CHECK COUNT"
             with m.State("CHECK COUNT"):
                 m.next = "ANSWER"
                 with m.If(~(in_space[Space.WEIGHTS] | in_space[Space.STATES] | in_space[Space.DEVIATIONS] | in_space[Space.COUNTERS])):
-                    m.d.sync += status.eq(Status.UNKNOWN_SPACE)
-                with m.Elif(wide_count | (reach > depth)):
-                    m.d.sync += status.eq(Status.BAD_ADDRESS)
+                    m.d.sync += faults[Status.UNKNOWN_SPACE].eq(1)
+                with m.Elif(over):
+                    m.d.sync += faults[Status.BAD_ADDRESS].eq(1)
 
             with m.State("STEP"):
                 m.d.comb += request.ready.eq(1)
@@ -305,7 +321,11 @@ class Device(wiring.Component):
             with m.State("CHECK LABEL"):
                 m.next = "INPUTS"
                 with m.If(wrong_label | wrong_rate | ended):
-                    m.d.sync += status.eq(Mux(wrong_label, Status.BAD_LABEL, Mux(wrong_rate, Status.BAD_RATE, Status.WRONG_LENGTH)))
+                    m.d.sync += [
+                        faults[Status.BAD_LABEL].eq(wrong_label),
+                        faults[Status.BAD_RATE].eq(~wrong_label & wrong_rate),
+                        faults[Status.WRONG_LENGTH].eq(~wrong_label & ~wrong_rate),
+                    ]
                     m.next = "DISCARD"
                     with m.If(ended):
                         m.next = "ANSWER"
@@ -351,10 +371,13 @@ class Device(wiring.Component):
             answer, answering, answer_ready = answers.i.payload, answers.i.valid, answers.i.ready
             body = Signal()
             with m.State("ANSWER"):
-                m.d.sync += body.eq(
-                    (status == Status.DONE)
-                    & (command.matches(Command.HELLO, Command.TRAIN, Command.INFER) | ((command == Command.READ) & (count != 0)))
-                )
+                m.d.sync += [
+                    status.eq(reduce(or_, (Mux(fault, code, 0) for code, fault in faults.items()))),
+                    body.eq(
+                        ~Cat(*faults.values()).any()
+                        & (kinds[Command.HELLO] | training | kinds[Command.INFER] | (kinds[Command.READ] & (count != 0)))
+                    ),
+                ]
                 m.next = "ANSWER STATUS"
             with m.State("ANSWER STATUS"):
                 m.d.comb += [
@@ -377,7 +400,6 @@ class Device(wiring.Component):
                                 m.next = "ANSWER SAMPLE"
 
             with m.State("HELLO WORD"):
-                m.d.sync += hello_word.eq(Array(Hello(MACHINE_VERSION, gateware_identity(), parameters).encode())[part])
                 m.next = "ANSWER HELLO"
             with m.State("ANSWER HELLO"):
                 m.d.comb += [answering.eq(1), answer.last.eq(full_hello), answer.data.eq(hello_word)]

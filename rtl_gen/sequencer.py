@@ -4,7 +4,7 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from amaranth.hdl import Module, Signal
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..firmware.isa import Instruction, Op
@@ -137,7 +137,10 @@ class Sequencer(wiring.Component):
         ]
         with m.If(waited != FETCH - 1):
             m.d.sync += waited.eq(waited + 1)
-        op = self.instruction.op
+        # The operation decoded as it leaves the memory.
+        op = data.View(INSTRUCTION, program.read_data).op
+        ops = {kind: Signal(reset_less=True, name=f"is_{kind.name.lower()}") for kind in (Op.SWEEP, Op.LOOP, Op.NEXT, Op.STOP_IF_RIGHT)}
+        for_array, for_neurons, ends = Signal(reset_less=True), Signal(reset_less=True), Signal(reset_less=True)
         again = (turns != 1) & (self.changed | ~self.skip_rest)
         with m.FSM():
             with m.State("IDLE"):
@@ -148,34 +151,35 @@ class Sequencer(wiring.Component):
             with m.State("FETCH"):
                 m.d.comb += self.running.eq(1)
                 with m.If(waited == FETCH - 1):
-                    m.d.sync += [self.instruction.eq(program.read_data), here.eq(here + 1), waited.eq(0)]
+                    m.d.sync += [
+                        self.instruction.eq(program.read_data),
+                        here.eq(here + 1),
+                        waited.eq(0),
+                        *(flag.eq(op == kind) for kind, flag in ops.items()),
+                        for_array.eq(op.matches(*ARRAY_OPS)),
+                        for_neurons.eq(op.matches(*NEURON_OPS)),
+                        ends.eq(~op.matches(*ops, *ARRAY_OPS, *NEURON_OPS)),
+                    ]
                     m.next = "EXECUTE"
             with m.State("EXECUTE"):
                 m.d.comb += self.running.eq(1)
                 with m.If(idle):
                     m.next = "GIVEN"
-                    with m.Switch(op):
-                        with m.Case(*ARRAY_OPS):
-                            m.d.sync += self.start_array.eq(1)
-                        with m.Case(*NEURON_OPS):
-                            m.d.sync += self.start_neurons.eq(1)
-                        with m.Case(Op.SWEEP):
-                            m.d.sync += [
-                                self.clear_changed.eq(1),
-                                self.event_free_sweep.eq(self.instruction.kind == 0),
-                                self.event_clamped_sweep.eq(self.instruction.kind == 1),
-                            ]
-                        with m.Case(Op.LOOP):
-                            m.d.sync += [body.eq(here), turns.eq(self.instruction.count)]
-                        with m.Case(Op.NEXT):
-                            m.d.sync += turns.eq(turns - 1)
-                            with m.If(again):
-                                m.d.sync += [here.eq(body), waited.eq(0)]
-                        with m.Case(Op.STOP_IF_RIGHT):
-                            with m.If(self.skip_right & ~self.wrong):
-                                m.next = "IDLE"
-                        with m.Default():
-                            m.next = "IDLE"
+                    m.d.sync += [self.start_array.eq(for_array), self.start_neurons.eq(for_neurons)]
+                    with m.If(ops[Op.SWEEP]):
+                        m.d.sync += [
+                            self.clear_changed.eq(1),
+                            self.event_free_sweep.eq(self.instruction.kind == 0),
+                            self.event_clamped_sweep.eq(self.instruction.kind == 1),
+                        ]
+                    with m.If(ops[Op.LOOP]):
+                        m.d.sync += [body.eq(here), turns.eq(self.instruction.count)]
+                    with m.If(ops[Op.NEXT]):
+                        m.d.sync += turns.eq(turns - 1)
+                        with m.If(again):
+                            m.d.sync += [here.eq(body), waited.eq(0)]
+                    with m.If(ends | (ops[Op.STOP_IF_RIGHT] & self.skip_right & ~self.wrong)):
+                        m.next = "IDLE"
             # A unit takes what it is given in this cycle, and is seen to be busy in the next but one.
             with m.State("GIVEN"):
                 m.d.comb += self.running.eq(1)

@@ -47,6 +47,8 @@ class StreamRegister(wiring.Component):
                 m.d.sync += self.o.payload.eq(held)
             with m.Else():
                 m.d.sync += self.o.payload.eq(self.i.payload)
-        with m.Elif(self.i.valid & ~holding):
-            m.d.sync += [held.eq(self.i.payload), holding.eq(1)]
+        with m.Elif(self.i.valid):
+            m.d.sync += holding.eq(1)
+        with m.If(~holding):
+            m.d.sync += held.eq(self.i.payload)
         return m
