@@ -39,9 +39,9 @@ DASH = "-"
 
 AGT = (
     "not the number formats: the same graph and equations in float32, with Adam, are no better (float EP), nor is feedback alignment. "
-    "What is missing is the authors' growing error: in their code for graphs the nudge of 0.1 is added once more at each step, so that it "
-    "ends many times as strong, far from the limit of a weak nudge that the deviation form computes. In float that alone is worth "
-    "half a point (the literal form below, held against growing). The graph that the random links make also differs from the paper's."
+    "The authors' code for graphs adds the nudge once more at each step; in float that alone is worth half a point (the literal form "
+    "below, growing against held), and the deviation form, the limit of a weak nudge that is held, has nothing like it. The graph that "
+    "the random links make also differs from the paper's, and the paper's figure is that of the best epoch."
 )
 
 

@@ -14,6 +14,7 @@ from serial.tools import list_ports
 
 from ..firmware.errors import FrennError, LinkError
 from .link import ByteLink, ByteLinkParameters
+from .lock import BusyError, Lock
 
 WAIT: Final = 0.001
 """Seconds that a read waits for the first byte."""
@@ -132,9 +133,16 @@ class SerialPort:
     def __init__(self, address: SerialAddress) -> None:
         self.address = address
         path, baud = address.path, address.baud
+        self._lock: Lock | None = None
         try:
+            if Path(path).exists():
+                # First, since it tells who holds the port.
+                self._lock = Lock(Path(path), f"serial port {path}")
             self._port = serial.Serial(path, baud, timeout=0, write_timeout=0, exclusive=True)
+        except BusyError as error:
+            raise LinkError(str(error)) from None
         except (OSError, ValueError) as error:
+            self._release()
             raise LinkError(_reason(path, baud, error)) from None
         # The usual adapters keep a byte back for 16 ms otherwise. Not every kind of port knows the wish.
         with suppress(OSError, ValueError, AttributeError):
@@ -184,6 +192,11 @@ class SerialPort:
         # What a vanished port has to say when it is closed helps nobody.
         with suppress(OSError):
             self._port.close()
+        self._release()
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
 
     def _gone(self, error: OSError) -> OSError:
         return OSError(error.errno, f"serial port {self.address.path} is gone ({error.strerror})")

@@ -143,7 +143,7 @@ def test_ports_that_cannot_be_opened(monkeypatch: pytest.MonkeyPatch, error: Exc
 def test_a_port_has_one_user(pair) -> None:
     address = SerialAddress(pair[1], 115_200)
     first = SerialPort(address)
-    with pytest.raises(LinkError, match=rf"{pair[1]} is busy; close the other program"):
+    with pytest.raises(LinkError, match=rf"{pair[1]} is in use by process {os.getpid()} on "):
         SerialPort(address)
     first.close()
     first.close()
