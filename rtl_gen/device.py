@@ -59,7 +59,7 @@ class Device(wiring.Component):
 
         command, tag, argument = Signal(8), Signal(8), Signal(16)
         # A request has one fault at the most.
-        faults = {code: Signal(name=f"fault_{code.name.lower()}") for code in Status if code != Status.DONE}
+        faults: dict[Status, Signal] = {code: Signal(name=f"fault_{code.name.lower()}") for code in Status if code != Status.DONE}
         status = Signal(16, reset_less=True)
         address, count = Signal(32), Signal(16)
         step, label = Signal(32), Signal(INDEX_BITS)

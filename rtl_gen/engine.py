@@ -107,7 +107,8 @@ class Engine(wiring.Component):
                 "skipped_columns": INDEX_BITS,
                 "busy_lane_cycles": len(issuer.event_lanes),
                 "saturated_weight": len(array.clipped),
-            }
+            },
+            live=("cycles",),
         )
         connect(m, issuer.command, array.command)
         connect(m, neurons.rows, array.rows)

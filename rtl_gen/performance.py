@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Performance counters."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 import numpy as np
@@ -29,6 +29,8 @@ class PerformanceCounters(wiring.Component):
     ----------
     step_bits : mapping of str to int
         Bits of the largest step of a counter in one cycle; 1 for one that is not named.
+    live : collection of str
+        Counters that run on while they are read: each has a register of its own, which is always up to date.
 
     Ports
     -----
@@ -43,7 +45,8 @@ class PerformanceCounters(wiring.Component):
 
     latency: Final = TURN + BlockMemory.latency + 3
 
-    def __init__(self, step_bits: Mapping[str, int]) -> None:
+    def __init__(self, step_bits: Mapping[str, int], live: Collection[str] = ()) -> None:
+        self.live = live
         self.step_bits = {name: step_bits.get(name, 1) for name in NAMES}
         super().__init__(
             {
@@ -109,4 +112,11 @@ class PerformanceCounters(wiring.Component):
         ]
         with m.If(written == self.select):
             m.d.sync += self.value.eq(added)
+        for name in self.live:
+            total = Signal(COUNTER_BITS, name=f"live_{name}")
+            m.d.sync += total.eq(total + getattr(self, f"step_{name}"))
+            with m.If(self.clear):
+                m.d.sync += total.eq(0)
+            with m.If(self.select == NAMES.index(name)):
+                m.d.sync += self.value.eq(total)
         return m

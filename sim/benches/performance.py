@@ -16,7 +16,7 @@ from .cycles import Cycles
 @cocotb.test
 async def equals_model(dut: Any) -> None:
     wide = int(os.environ["STEP_BITS"])
-    component = PerformanceCounters(dict.fromkeys(NAMES[::3], wide))
+    component = PerformanceCounters(dict.fromkeys(NAMES[::3], wide), live=NAMES[2:4])
     bench = Cycles(dut, component)
     await bench.reset()
     expected = np.zeros(len(NAMES), dtype=np.int64)

@@ -121,7 +121,14 @@ def test_sequencer(simulator: Simulator, seed: int, tmp_path: Path, parameters: 
 
 @pytest.mark.parametrize(("simulator", "step_bits"), [("icarus", 25), ("verilator", 12)])
 def test_performance(simulator: Simulator, seed: int, tmp_path: Path, step_bits: int) -> None:
-    _run(PerformanceCounters(dict.fromkeys(NAMES[::3], step_bits)), "performance", simulator, seed, tmp_path, STEP_BITS=str(step_bits))
+    _run(
+        PerformanceCounters(dict.fromkeys(NAMES[::3], step_bits), live=NAMES[2:4]),
+        "performance",
+        simulator,
+        seed,
+        tmp_path,
+        STEP_BITS=str(step_bits),
+    )
 
 
 @_engines(small=SMALL, odd=ODD)
