@@ -194,6 +194,8 @@ class Endpoint:
             self._backoff = 1
             self._frame(Header.unpack(content), content[4:], now)
         self.statistics.bad = self._deframer.bad
+        if self._deframer.bad > bad:
+            self._incoming = max(self._incoming / 2, LEAST_WORDS)
         if self._deframer.bad > bad and self._delay is not None:
             # It may have been what is awaited; if that comes now it is soon.
             self._silent_at = min(self._silent_at, now + max(SHORTEST * self._timeout, 2 * self._delay))
@@ -355,7 +357,6 @@ class Endpoint:
             # A number no higher than the last one says that the other end has gone back, and that the frame was lost again.
             if self._last_gap is None or ahead <= self._last_gap:
                 self._reply = self._repeat = True
-                self._incoming = max(self._incoming / 2, LEAST_WORDS)
             self._last_gap = ahead
         else:
             self.statistics.duplicates += 1

@@ -281,6 +281,26 @@ def test_a_silent_line_is_asked_while_an_answer_is_awaited() -> None:
     assert 2 <= len(kinds) <= 12 and set(kinds) == {Kind.REPEAT}
 
 
+def test_answers_that_are_asked_for_follow_the_line() -> None:
+    stream = Scripted([OPENED])
+    link = ByteLink(stream, FAST, session=3)
+    assert link.answer_words == 64
+    stream.answers.append(b"\x7enoise\x7e")
+    link._pump()
+    assert link.answer_words == 32
+    for number in range(8):
+        # A frame that is shorter than what is asked for says nothing of longer ones.
+        words = 16 if number < 4 else 40
+        header = Header(Kind.DATA | Kind.LAST, 3, number, 0, 32)
+        stream.answers.append(encode(header.pack() + bytes(4 * words)))
+        link._pump()
+        assert (link.answer_words > 32) == (number > 3)
+    for _ in range(9):
+        stream.answers.append(b"\x7enoise\x7e")
+        link._pump()
+    assert link.answer_words == 4
+
+
 def test_empty_packet() -> None:
     link = ByteLink(Scripted([OPENED]), FAST, session=3)
     with pytest.raises(FrennError, match="no words"):
