@@ -72,8 +72,8 @@ class OutputError(wiring.Component):
     done : Out
         A pulse after the last error.
 
-    The first pass reads a drive in every second cycle, the others one a cycle. ``done`` comes ``4 classes + 3 read_latency + 50`` cycles
-    after ``start``, and one more for every halving that brings the sum of terms below 2; with ``predict_only``,
+    The first pass reads a drive in every second cycle, the others one a cycle. ``done`` comes ``4 classes + 3 read_latency + 51`` cycles
+    after ``start``, and two more for every halving that brings the sum of terms below 2; with ``predict_only``,
     ``2 classes + read_latency + 2`` cycles after it.
     """
 
@@ -147,15 +147,20 @@ class OutputError(wiring.Component):
         sampled_index = delay(m, self.index, self.read_latency + 1, "sampled_index")
         largest = Signal(signed(self.drive_bits), reset_less=True)
         candidate, candidate_index = Signal.like(largest), Signal(CLASS_BITS, reset_less=True)
-        nothing, larger, compared, compared_last = Signal(), Signal(), Signal(), Signal()
+        nothing, compared, compared_last = Signal(), Signal(), Signal()
+        # In two halves, since a comparison of all bits takes too long: the upper ones carry the sign.
+        middle = self.drive_bits // 2
+        above, level, below = (Signal(reset_less=True, name=name) for name in ("above", "level", "below"))
         m.d.sync += [
             candidate.eq(sample),
             candidate_index.eq(sampled_index),
-            larger.eq(nothing | (sample > largest)),
+            above.eq(sample[middle:].as_signed() > largest[middle:].as_signed()),
+            level.eq(sample[middle:] == largest[middle:]),
+            below.eq(sample[:middle] > largest[:middle]),
             compared.eq(scanning & sampled),
             compared_last.eq(scanning & sampled_last),
         ]
-        with m.If(compared & larger):
+        with m.If(compared & (nothing | above | (level & below))):
             m.d.sync += [largest.eq(candidate), self.prediction.eq(candidate_index)]
         with m.If(restart):
             m.d.sync += nothing.eq(1)
@@ -188,12 +193,13 @@ class OutputError(wiring.Component):
 
         # The sum: after the second pass it is halved until it lies in [1, 2), and its leading bits address the table.
         total = Signal(TERM_FRACTION + CLASS_BITS + 1, reset_less=True)
+        large = Signal(reset_less=True)
         reciprocal = Signal(RECIPROCAL_FRACTION + 1, reset_less=True)
-        # The table in logic: its quarters first, then one of them.
+        # The table in logic: its eighths first, then one of them.
         index = total[TERM_FRACTION - RECIPROCAL_INDEX_BITS : TERM_FRACTION]
-        size = len(table) // 4
-        quarters = [Signal(RECIPROCAL_FRACTION + 1, reset_less=True, name=f"quarter_{number}") for number in range(4)]
-        m.d.sync += [quarter.eq(Array(table[number * size : (number + 1) * size])[index[:-2]]) for number, quarter in enumerate(quarters)]
+        size = len(table) // 8
+        eighths = [Signal(RECIPROCAL_FRACTION + 1, reset_less=True, name=f"eighth_{number}") for number in range(8)]
+        m.d.sync += [eighth.eq(Array(table[number * size : (number + 1) * size])[index[:-3]]) for number, eighth in enumerate(eighths)]
         with m.If(summing & summed):
             m.d.sync += total.eq(total + term)
 
@@ -265,17 +271,21 @@ class OutputError(wiring.Component):
                     m.d.sync += largest_logit.eq(logit.result)
                     m.next = "SUM"
             with m.State("SUM"), m.If(summed_last):
+                m.next = "LOOK"
+            with m.State("LOOK"):
+                m.d.sync += large.eq(total[TERM_FRACTION + 1 :].any())
                 m.next = "HALVE"
             with m.State("HALVE"):
-                with m.If(total[TERM_FRACTION + 1 :].any()):
+                m.next = "LOOK"
+                with m.If(large):
                     m.d.sync += [total.eq(total >> 1), probability.shift.eq(probability.shift + 1)]
                 with m.Else():
-                    m.next = "QUARTERS"
-            with m.State("QUARTERS"):
+                    m.next = "EIGHTHS"
+            with m.State("EIGHTHS"):
                 m.next = "TABLE"
             with m.State("TABLE"):
                 m.d.comb += restart.eq(1)
-                m.d.sync += reciprocal.eq(Array(quarters)[index[-2:]])
+                m.d.sync += reciprocal.eq(Array(eighths)[index[-3:]])
                 m.next = "SUBTRACT"
             with m.State("SUBTRACT"), m.If(error_last):
                 m.next = "IDLE"

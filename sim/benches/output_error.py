@@ -55,7 +55,7 @@ async def takes_documented_cycles(dut: Any) -> None:
     dut.start.value = 0
     for classes, halvings in ((1, 0), (2, 1), (17, 4)):
         got = await _compute(dut, [0] * classes, 0, 0, 8, latency)
-        assert got.cycles == 4 * classes + 3 * latency + 50 + halvings
+        assert got.cycles == 4 * classes + 3 * latency + 51 + 2 * halvings
 
 
 def _cases(drive_bits: int, shift: int) -> Iterator[list[int]]:
