@@ -117,7 +117,7 @@ def build_plan(design: BoardDesign, seed: int = 1) -> BuildPlan:
         f"{NAME}.il": design.rtlil(),
         f"{NAME}.v": design.verilog(),
         f"{NAME}.{SUFFIXES[board.family]}": constraints(board),
-        "synthesis.ys": _synthesis(board),
+        "synthesis.ys": synthesis(board.family),
     }
     # What Yosys prints after its call of ABC is lost on the way, so it writes the log itself.
     steps = [
@@ -153,7 +153,8 @@ _SYNTHESIS: Final = {
 }
 
 
-def _synthesis(board: Board) -> str:
+def synthesis(family: str) -> str:
+    """Commands of Yosys that make `NETLIST` and `CELLS` of ``frenn.il`` for an FPGA family."""
     lines = [
         f"read_rtlil {NAME}.il",
         f"hierarchy -top {NAME}",
@@ -167,7 +168,7 @@ def _synthesis(board: Board) -> str:
         "setattr -set keep 1 @replicas",
         # Every state machine is reset when the PLL has locked; without an initial value Yosys gives each state a register.
         "setattr -unset init w:*fsm_state*",
-        f"{_SYNTHESIS[board.family]} -top {NAME}",
+        f"{_SYNTHESIS[family]} -top {NAME}",
         f"write_json {NETLIST}",
         f"tee -q -o {CELLS} stat -json",
     ]

@@ -119,9 +119,51 @@ def build(parameters: EngineParameters, link: str = "packets", *, optimize: int 
         If a tool is missing or fails, or the cache cannot be written.
     """
     tell = progress or (lambda text: None)
-    flags = ["-std=c++17", f"-O{optimize}", "-fPIC"]
+
+    def generate(folder: Path) -> list[str]:
+        tell("generating the gateware")
+        (folder / "frenn.v").write_text(verilog(parameters, link, Technology.SIMULATION))
+        return ["frenn.v"]
+
+    flags = compiler_flags(optimize)
+    return compile_device(generate, f"twin-{build_identity(parameters, link, flags)}", link, flags, tell)
+
+
+def compiler_flags(optimize: int) -> list[str]:
+    """Flags of the compiler for an optimization level, 0 to 3."""
+    return ["-std=c++17", f"-O{optimize}", "-fPIC"]
+
+
+def compile_device(
+    generate: Callable[[Path], list[str]], name: str, link: str, flags: list[str], tell: Callable[[str], None]
+) -> Path:
+    """Compile Verilog of the device, or find it compiled.
+
+    Parameters
+    ----------
+    generate : callable
+        Writes Verilog, whose top module is ``frenn``, into the folder that it is given, and returns what Verilator is told to read
+        there: files, and options beside the usual ones.
+    name : str
+        Of the library in the cache, without suffix: equal if, and only if, the library is the same.
+    link : {"packets", "bytes", "uart"}
+    flags : list of str
+        Of the compiler.
+    tell : callable
+        Told, in words, what is being done.
+
+    Returns
+    -------
+    Path
+        Shared library.
+
+    Raises
+    ------
+    FrennError
+        If a tool is missing or fails, or the cache cannot be written.
+    """
     compiler, verilator = find_compiler(), verilator_folder()
-    target = cache_folder() / f"twin-{build_identity(parameters, link, flags)}.so"
+    target = cache_folder() / f"{name}.so"
     if target.exists():
         return target
     try:
@@ -133,9 +175,8 @@ def build(parameters: EngineParameters, link: str = "packets", *, optimize: int 
         ) from None
     with scratch as folder:
         work = Path(folder)
-        tell("generating the gateware")
-        (work / "frenn.v").write_text(verilog(parameters, link, Technology.SIMULATION))
-        _run([str(verilator / "bin" / "verilator_bin"), *_VERILATE, "frenn.v"], work, "Verilator", VERILATOR_ROOT=str(verilator))
+        read = generate(work)
+        _run([str(verilator / "bin" / "verilator_bin"), *_VERILATE, *read], work, "Verilator", VERILATOR_ROOT=str(verilator))
         tell(f"compiling the twin with {Path(compiler[0]).name if len(compiler) == 1 else 'ziglang'}")
         inward, outward = STREAMS[link]
         defines = ["-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TRACE=0"]
