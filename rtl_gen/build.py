@@ -159,7 +159,7 @@ def synthesis(family: str) -> str:
         f"read_rtlil {NAME}.il",
         f"hierarchy -top {NAME}",
         # A block memory promises nothing of an address that is read and written in one cycle: it needs no logic that tells.
-        f"setparam -set COLLISION_X_MASK 1'1 *.{WORDS}/t:$memrd_v2",
+        f"setparam -set COLLISION_X_MASK 1'1 t:$memrd_v2 r:MEMID=\\{WORDS} %i",
         "proc",
         "flatten",
         "opt_clean",
