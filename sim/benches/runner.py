@@ -7,7 +7,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -47,6 +47,7 @@ def run(
     simulator: Simulator = "verilator",
     seed: int,
     parameters: Mapping[str, str] | None = None,
+    models: Sequence[str] = (),
     build_dir: Path,
 ) -> None:
     """Build a component for a simulator and run every test of a bench on it.
@@ -68,6 +69,8 @@ def run(
         Seed of the simulator process's ``random`` module, which is ``cocotb.RANDOM_SEED`` there.
     parameters : mapping of str to str, optional
         Environment variables of the simulator process, by which a bench learns what it tests.
+    models : sequence of str
+        What the simulator is told to read besides: options, and Verilog of cells that the component instantiates.
     build_dir : Path
         Folder for everything that is generated. Verilator's runtime is compiled once for all folders with one parent, since it takes
         longer than a block.
@@ -92,7 +95,7 @@ def run(
             build_dir=build_dir,
             timescale=("1ns", "1ps"),
             always=True,
-            build_args=arguments,
+            build_args=[*arguments, *models],
         )
         if simulator == "verilator" and not shared:
             _share(build_dir, runtime)
