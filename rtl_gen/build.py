@@ -180,8 +180,9 @@ def _ecp5(design: BoardDesign) -> tuple[Step, Step, str]:
     size = {"LFE5U-12F": "--12k", "LFE5U-25F": "--25k", "LFE5U-45F": "--45k", "LFE5U-85F": "--85k", "LFE5UM5G-85F": "--um5g-85k"}[
         board.device
     ]
-    # The static placer is faster, and better where lanes are many; router2 ends where router1 stalls, which is otherwise better.
-    placer = "static" if design.parameters.lanes >= 32 else "heap"
+    # The static placer, fast with lanes alone, finds no legal placement of a whole device of 64 lanes; router2 ends where router1
+    # stalls, which is otherwise better.
+    placer = "heap"
     router = "router2" if design.parameters.lanes > 64 else "router1"
     place = Step(
         name="",
