@@ -14,15 +14,15 @@ from ...rtl_gen.primitives.multiplier import Multiplier
 from ...rtl_gen.primitives.technology import Technology
 from .cycles import Cycles
 
-CYCLES: Final = 1200
+CYCLES: Final = 600
 
 MEMORIES: Final = (
     *((width, words) for words, width in ECP5_MODES),
-    *((40, 100), (20, 700), (12, 1300), (7, 2600), (36, 1030), (3, 9000), (1, 17000), (25, 5)),
+    *((40, 100), (20, 700), (7, 2600), (36, 1030), (3, 9000)),
 )
 """Bits and words: every mode alone and full, then memories of several blocks side by side and stacked."""
 
-OPERANDS: Final = ((18, 18), (12, 10), (2, 2), (5, 17), (17, 3))
+OPERANDS: Final = ((18, 18), (12, 10), (2, 17))
 """Bits of the operands of multipliers."""
 
 
