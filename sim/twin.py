@@ -134,9 +134,7 @@ def compiler_flags(optimize: int) -> list[str]:
     return ["-std=c++17", f"-O{optimize}", "-fPIC"]
 
 
-def compile_device(
-    generate: Callable[[Path], list[str]], name: str, link: str, flags: list[str], tell: Callable[[str], None]
-) -> Path:
+def compile_device(generate: Callable[[Path], list[str]], name: str, link: str, flags: list[str], tell: Callable[[str], None]) -> Path:
     """Compile Verilog of the device, or find it compiled.
 
     Parameters

@@ -38,7 +38,7 @@ class Cells(wiring.Component):
     """
 
     def __init__(self) -> None:
-        ports = {}
+        ports: dict[str, Any] = {}
         for index, (bits, words) in enumerate(MEMORIES):
             shapes = (1, range(words), bits, range(words))
             ports |= {f"memory_{index}_{name}": In(shape) for name, shape in zip(_MEMORY_INPUTS, shapes, strict=True)}
@@ -117,7 +117,7 @@ async def products(dut: Any) -> None:
     await bench.reset()
     wanted: list[list[int]] = [[] for _ in OPERANDS]
     for cycle in range(CYCLES):
-        inputs = {}
+        inputs: dict[str, int] = {}
         for index, bits in enumerate(OPERANDS):
             pair = [_operand(width) for width in bits]
             inputs |= dict(zip((f"product_{index}_{name}" for name in _OPERANDS), pair, strict=True))

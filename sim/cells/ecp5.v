@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Cells of Lattice ECP5 of which Yosys has ports alone, and Yosys' models of the others. Written from Lattice FPGA-TN-02204 (memory
-// usage guide) and FPGA-TN-02205 (sysDSP usage guide), for the modes that the gateware uses: any other mode stops the simulator.
+// usage guide) and FPGA-TN-02205 (sysDSP usage guide), for the modes that the gateware uses: any other needs a module that is missing.
 
 `include "common_sim.vh"
 `include "ccu2c_sim.vh"
@@ -31,7 +31,7 @@ module DP16KD (
 
     if (DATA_WIDTH_A != DATA_WIDTH_B || RESETMODE != "SYNC" || CSDECODE_A != "0b000" || CSDECODE_B != "0b000"
             || WRITEMODE_A != "NORMAL" || WRITEMODE_B != "NORMAL" || GSR != "DISABLED")
-        $fatal(1, "DP16KD: this mode has no model");
+        dp16kd_mode_without_model missing ();
 
     // Bits of a word inside a unit of nine, the units of a word, and the address bits that count either.
     localparam UNITS = DATA_WIDTH_A > 9 ? DATA_WIDTH_A / 9 : 1;
@@ -112,7 +112,7 @@ module MULT18X18D (
             || REG_INPUTC_CLK != "NONE"
             || (REG_INPUTA_CLK != "NONE" && REG_INPUTA_CLK != "CLK0") || (REG_INPUTB_CLK != "NONE" && REG_INPUTB_CLK != "CLK0")
             || (REG_PIPELINE_CLK != "NONE" && REG_PIPELINE_CLK != "CLK0") || (REG_OUTPUT_CLK != "NONE" && REG_OUTPUT_CLK != "CLK0"))
-        $fatal(1, "MULT18X18D: this mode has no model");
+        mult18x18d_mode_without_model missing ();
 
     wire [17:0] a = {A17, A16, A15, A14, A13, A12, A11, A10, A9, A8, A7, A6, A5, A4, A3, A2, A1, A0};
     wire [17:0] b = {B17, B16, B15, B14, B13, B12, B11, B10, B9, B8, B7, B6, B5, B4, B3, B2, B1, B0};

@@ -18,7 +18,7 @@ from frenn.sim.benches.cells import Cells
 from frenn.sim.benches.runner import run
 from frenn.sim.golden import Golden
 from frenn.sim.netlist import FAMILIES, cell_models, open_netlist
-from frenn.sim.twin import Twin
+from frenn.sim.twin import Twin, compile_device
 
 SAMPLES = 40
 
@@ -51,6 +51,21 @@ def test_a_netlist_trains_digits_like_golden(family: str) -> None:
 
 def test_cells_behave_like_their_models(seed: int, tmp_path: Path) -> None:
     run(Cells(), "frenn.sim.benches.cells", name="cells", seed=seed, models=cell_models("ecp5"), build_dir=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("cell", "parameter"),
+    [("DP16KD", '.WRITEMODE_B("WRITETHROUGH")'), ("DP16KD", ".INITVAL_00(1)"), ("MULT18X18D", '.REG_OUTPUT_CLK("CLK1")')],
+)
+def test_a_mode_without_a_model_is_refused(cell: str, parameter: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def generate(folder: Path) -> list[str]:
+        text = f'module frenn(input clk, output o);\n{cell} #(.GSR("DISABLED"), {parameter}) cell_({{}});\nendmodule\n'
+        (folder / "frenn.v").write_text(text.format(".DOB0(o)" if cell == "DP16KD" else ".P0(o)"))
+        return [*cell_models("ecp5"), "frenn.v"]
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(FrennError, match=r"Verilator failed .*(mode_without_model|Parameter not found: 'INITVAL_00')"):
+        compile_device(generate, "refused", "packets", [], print)
 
 
 def test_an_unknown_family() -> None:
