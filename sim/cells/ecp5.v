@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Cells of Lattice ECP5 of which Yosys has ports alone, and Yosys' models of the others. Written from Lattice FPGA-TN-02204 (memory
-// usage guide) and FPGA-TN-02205 (sysDSP usage guide), for the modes that the gateware uses: any other needs a module that is missing.
+// Cells of Lattice ECP5 of which Yosys has ports alone, and Yosys' models of the others. They behave as Lattice FPGA-TN-02204 (memory
+// usage guide) and FPGA-TN-02205 (sysDSP usage guide) say, with the pins of a wide word where Yosys' own mapping of memories has them,
+// in the modes that the gateware uses: any other needs a module that is missing.
 
 `include "common_sim.vh"
 `include "ccu2c_sim.vh"
