@@ -19,11 +19,14 @@ FIRST_WORDS: Final = 16
 """Payload words of the first frame of a session that an initiator sends."""
 LEAST_WORDS: Final = 4
 """Payload words below which it does not shorten frames."""
-LEAST_FRAMES: Final = 4
+LEAST_FRAMES: Final = 3
 """Frames that are always let go together: those after a lost one tell of it at once."""
-GROWTH: Final = 1.125
-"""What a frame of the full length makes the next ones longer by when it has come over; a lost one halves them. Where the two balance,
-every sixth frame is lost: the throughput of a line with random faults hardly depends on it near there."""
+GROWTH: Final = 1 / 8
+"""Frames grow by this part of one that has come over; a lost one halves them. Where the two balance, every fifth frame of the full length
+is lost: the throughput of a line with random faults hardly depends on it near there."""
+RECOVERY: Final = 1 / 16
+"""What may be under way grows by this part of what has come over. Slowly: all that follows a lost frame goes again, so that on a line
+which keeps losing some, little under way is best."""
 SHORTEST: Final = 1 / 20
 """Part of its timeout below which an initiator's patience does not fall."""
 LONGEST: Final = 10
@@ -125,7 +128,7 @@ class Endpoint:
         self._delay: float | None = None
         self._deviation = 0.0
         self._backoff = 1
-        # Bytes of payload that may be under way; falls by half and rises by a frame in each round trip, as TCP does.
+        # Bytes of payload that may be under way: half of what was when a frame was lost, and then more again.
         self._window = float("inf")
         self._incoming = 4.0 * FIRST_WORDS
         self._base = 0
@@ -263,10 +266,8 @@ class Endpoint:
         self._outstanding -= size
         if not self._initiator:
             return
-        length = 4 * int(self._length)
-        if size >= length:
-            self._length = min(self._length * GROWTH, self._longest)
-        self._window += size * length / self._window
+        self._length = min(self._length + GROWTH * size / 4, self._longest)
+        self._window += RECOVERY * size
         if sent is not None and self._delay is not None:
             # One that waited for an interruption of the line to end tells little of the next ones.
             delay = min(now - sent, self._usual)
@@ -343,8 +344,7 @@ class Endpoint:
             self.statistics.data_received += 1
             self._expected = (self._expected + 1) % SEQUENCES
             self._last_gap = None
-            if len(payload) >= 4 * int(self._incoming):
-                self._incoming = min(self._incoming * GROWTH, MAX_FRAME_WORDS)
+            self._incoming = min(self._incoming + GROWTH * len(payload) / 4, MAX_FRAME_WORDS)
             self._due_bytes += len(payload)
             if self._due_at is None:
                 self._due_at = now + self._acknowledge_after

@@ -56,7 +56,7 @@ class Faults:
     insert: float = 0.0
     duplicate: float = 0.0
     delay: float = 0.0
-    delay_cycles: int = 20_000
+    delay_cycles: int = 2_000
 
     def __post_init__(self) -> None:
         rates = (self.change, self.delete, self.insert, self.duplicate, self.delay)
