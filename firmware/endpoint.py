@@ -25,8 +25,8 @@ GROWTH: Final = 1 / 8
 """Frames grow by this part of one that has come over; a lost one halves them. Where the two balance, every fifth frame of the full length
 is lost: the throughput of a line with random faults hardly depends on it near there."""
 RECOVERY: Final = 1 / 16
-"""What may be under way grows by this part of what has come over. Slowly: all that follows a lost frame goes again, so that on a line
-which keeps losing some, little under way is best."""
+"""What may be under way grows by this part of what has come over, once a frame was lost. Slowly: all that follows a lost frame goes
+again, so that on a line which keeps losing some, little under way is best."""
 SHORTEST: Final = 1 / 20
 """Part of its timeout below which an initiator's patience does not fall."""
 LONGEST: Final = 10
@@ -122,14 +122,16 @@ class Endpoint:
         self._again: deque[tuple[bytes, Kind]] = deque()
         self._length = float(min(FIRST_WORDS, self._frame_words) if self._initiator else self._frame_words)
         self._unacknowledged: deque[tuple[bytes, Kind]] = deque()
-        # When each of them was sent, or None if it had been sent before: its acknowledgement tells no delay then.
+        # When each of them was sent, or None if its acknowledgement will not tell the line's delay.
         self._sent_at: deque[float | None] = deque()
         self._opening = now
         self._delay: float | None = None
         self._deviation = 0.0
         self._backoff = 1
-        # Bytes of payload that may be under way: half of what was when a frame was lost, and then more again.
-        self._window = float("inf")
+        # Bytes of payload that may be under way: twice as many each round trip until a frame is lost, then half of what was, and
+        # more again. Few at first, so that few frames are cut before the line is known.
+        self._window = 16.0 * FIRST_WORDS if self._initiator else float("inf")
+        self._recovery = 1.0
         self._incoming = 4.0 * FIRST_WORDS
         self._base = 0
         self._outstanding = 0
@@ -199,9 +201,11 @@ class Endpoint:
         self.statistics.bad = self._deframer.bad
         if self._deframer.bad > bad:
             self._incoming = max(self._incoming / 2, LEAST_WORDS)
-        if self._deframer.bad > bad and self._delay is not None:
-            # It may have been what is awaited; if that comes now it is soon.
-            self._silent_at = min(self._silent_at, now + max(SHORTEST * self._timeout, 2 * self._delay))
+            if self._delay is not None:
+                # It may have been what is awaited, or an acknowledgement: if more comes, it is soon.
+                soon = now + max(SHORTEST * self._timeout, 2 * self._delay)
+                self._silent_at = min(self._silent_at, soon)
+                self._deadline = min(self._deadline, soon)
 
     def output(self, now: float) -> bytes:
         """Bytes to put on the line now."""
@@ -260,6 +264,8 @@ class Endpoint:
     def _back_off(self) -> None:
         if self._initiator:
             self._backoff = min(2 * self._backoff, BACKOFF)
+            # What is acknowledged from here on may have been waiting for a lost acknowledgement.
+            self._sent_at = deque([None] * len(self._sent_at))
 
     def _arrived(self, sent: float | None, size: int, now: float) -> None:
         """A frame is acknowledged that was last sent, with so many bytes of payload."""
@@ -267,7 +273,7 @@ class Endpoint:
         if not self._initiator:
             return
         self._length = min(self._length + GROWTH * size / 4, self._longest)
-        self._window += RECOVERY * size
+        self._window += self._recovery * size
         if sent is not None and self._delay is not None:
             # One that waited for an interruption of the line to end tells little of the next ones.
             delay = min(now - sent, self._usual)
@@ -333,6 +339,7 @@ class Endpoint:
             if self._initiator and self._unacknowledged:
                 self._length = max(self._length / 2, min(LEAST_WORDS, self._longest))
                 self._window = self._outstanding / 2
+                self._recovery = RECOVERY
             self._again.extendleft(reversed(self._unacknowledged))
             self._unacknowledged.clear()
             self._sent_at.clear()
