@@ -97,7 +97,8 @@ class LaneArray(wiring.Component):
     clipped : Out
         Weights that a command of an update clipped, `clipped_latency` cycles after it; 0 otherwise.
     load_step, load_value, load_write, load_address : In
-        Weights from outside: ``load_step`` shifts a weight in, lane 0's first; ``load_write`` writes all of them to the address.
+        Weights from outside: ``load_step`` shifts a weight in, lane 0's first; ``load_write`` writes all of them to the address,
+        which commands may use, or a fetch, from `load_latency` cycles later on.
     fetch : In
         The chain takes the weights of ``load_address``, `fetch_latency` cycles later; then ``load_step`` moves on.
     fetched : Out, signed
@@ -111,6 +112,7 @@ class LaneArray(wiring.Component):
     forward_latency: Final = operand_time + Lane.chain_latency + 1
     update_latency: Final = operand_time + Lane.learned_latency + 1
     clipped_latency: Final = operand_time + Lane.learned_latency + 3
+    load_latency: Final = BROADCAST + 1 - FAN_OUT
     fetch_latency: Final = operand_time + 1
     step_latency: Final = BROADCAST + 1
 

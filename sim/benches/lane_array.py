@@ -30,7 +30,7 @@ class _Array:
         self.clipped: dict[int, int] = {}
 
     async def load(self) -> None:
-        """Reset, and write every weight."""
+        """Reset, and write every weight; a command right behind the last write would read the word as it is written."""
         await self.bench.reset()
         for address, word in enumerate(self.weights.tolist()):
             for weight in word:
@@ -38,6 +38,7 @@ class _Array:
                     await self.bench.step({"load_value": self.weight()})
                 await self.bench.step({"load_step": 1, "load_value": weight})
             await self.bench.step({"load_write": 1, "load_address": address})
+        await self.bench.wait(LaneArray.load_latency - 1)
 
     async def check_weights(self) -> None:
         """Fetch every weight and compare."""
