@@ -30,12 +30,22 @@ ROOT: Final = Path(__file__).parents[1]
 PAGE: Final = ROOT / "docs" / "boards.md"
 CYCLES: Final = ROOT / "host" / "cycles.json"
 
-EXTRA: Final = (("ulx3s-12f", "tiny", None), ("ulx3s-85f", "tiny", None), ("ulx3s-85f", "medium", None))
-"""Builds besides each board's own engine: board, preset and other lanes than the preset's."""
+Entry = tuple[str, str | None, str | None]
+"""A build: board, preset, and example network that the engine is chosen for; neither of them where the engine fills the board."""
+
+EXTRA: Final[tuple[Entry, ...]] = (
+    ("ulx3s-12f", "tiny", None),
+    ("ulx3s-85f", "tiny", None),
+    ("ulx3s-85f", "small", None),
+    ("ulx3s-85f", "medium", None),
+    ("ulx3s-85f", None, "mnist-9bit"),
+    ("arty-a7-35t", "small", None),
+)
+"""Builds besides each board's own engine."""
 
 MEASURED: Final = (("digits", "digits"), ("mnist-2x64", "mnist"), ("mnist", "mnist"))
 """Example networks whose cycles are measured, and the data that they learn."""
-LANES: Final = (4, 16, 64, 128)
+LANES: Final = (4, 16, 32, 64, 128)
 SAMPLES: Final = 50
 """First training samples, whose cycles are averaged. Hardly any of them is without error: later ones take fewer cycles."""
 
@@ -62,28 +72,33 @@ The engine runs from the FPGA's PLL, in reset until it has locked, and is reache
 """
 
 
-def matrix() -> list[tuple[str, str, int | None]]:
-    """Board, preset and other lanes than the preset's, or None, of every build."""
-    own: Iterable[tuple[str, str, int | None]] = ((board.name, board.preset, board.lanes) for board in BOARDS.values())
-    return sorted({*own, *EXTRA}, key=lambda entry: (list(BOARDS).index(entry[0]), entry[1], entry[2] or 0))
+def matrix() -> list[Entry]:
+    """Every build."""
+    own: Iterable[Entry] = ((board.name, None, None) for board in BOARDS.values())
+    return sorted({*own, *EXTRA}, key=lambda entry: (list(BOARDS).index(entry[0]), entry[1] or "", entry[2] or ""))
 
 
-def folder(out: Path, entry: tuple[str, str, int | None]) -> Path:
+def engine_name(entry: Entry) -> str:
+    """What the page and the folders call an engine."""
+    return entry[1] or entry[2] or "own"
+
+
+def folder(out: Path, entry: Entry) -> Path:
     """Where a build goes."""
-    board, preset, lanes = entry
-    return out / "-".join([board, preset, *([] if lanes is None else [str(lanes)])])
+    return out / f"{entry[0]}-{engine_name(entry)}"
 
 
 def build_all(out: Path, only: list[str]) -> None:
     """Build what is not built, one after the other."""
     for entry in matrix():
-        board, preset, lanes = entry
+        board, preset, example = entry
         if only and board not in only:
             continue
         path = folder(out, entry)
         print(path, flush=True)
         try:
-            build(board_design(BOARDS[board], preset, lanes), path, 1, lambda text: print(f"  {text}", flush=True))
+            networks = [] if example is None else [load_network(ROOT / "examples" / f"{example}.toml")]
+            build(board_design(BOARDS[board], preset, networks=networks), path, 1, lambda text: print(f"  {text}", flush=True))
         except BuildFailed as error:
             print(f"  {error}", flush=True)
 
@@ -105,19 +120,20 @@ def page(out: Path) -> str:
     lines += [
         "## Predicted speed",
         "",
-        "Samples a second while training, early in the first epoch: what the engine computes, and what the serial line carries.",
+        "Samples a second while training, early in the first epoch: what the engine computes, and what the serial line carries. Where "
+        "cycles were not counted, they are those of a sample of which nothing is skipped.",
         "",
     ]
     lines += ["| board | engine | network | cycles a sample | engine samples/s | line samples/s |", "|---|---|---|---|---|---|"]
-    for (board, preset, _), report in reports:
+    for entry, report in reports:
         if report.get("status") not in (BUILT, PROJECT):
             continue
-        for entry in report["networks"]:
-            if entry["misfit"] is None:
-                cycles, rate = entry["cycles"], entry["engine_samples_per_second"]
-                speed = ("not measured", "") if cycles is None else (f"{cycles:,.0f}", f"{rate:,.0f}")
+        for network in report["networks"]:
+            if network["misfit"] is None and network["cycles"] is not None:
+                most, least = ("", "") if network["cycles_measured"] else ("at most ", "at least ")
                 lines.append(
-                    f"| {board} | {preset} | {entry['widths']} | {speed[0]} | {speed[1]} | {entry['link_samples_per_second']:,.0f} |"
+                    f"| {entry[0]} | {engine_name(entry)} | {network['widths']} | {most}{network['cycles']:,.0f} | "
+                    f"{least}{network['engine_samples_per_second']:,.0f} | {network['link_samples_per_second']:,.0f} |"
                 )
     told = {f"{name} {text}" if text[0].isdigit() else text for _, report in reports for name, text in report.get("tools", {}).items()}
     lines += ["", f"Tools: {', '.join(sorted(told))}."]
@@ -129,7 +145,7 @@ def _described(board: Board) -> str:
     return f"| {board.title} | {device} | {board.clock / 1e6:g} | {board.uart.baud:,} baud, {board.uart.by} | {board.external} |"
 
 
-def _row(entry: tuple[str, str, int | None], report: dict[str, Any]) -> str:
+def _row(entry: Entry, report: dict[str, Any]) -> str:
     mark = "" if report["use_is"] == "after placing" else "*"
     use = []
     for kind in KINDS:
@@ -138,7 +154,7 @@ def _row(entry: tuple[str, str, int | None], report: dict[str, Any]) -> str:
     outcome = {BUILT: "bitstream", PROJECT: "project for Vivado"}.get(report["status"], report["message"])
     reached = "" if report["fmax_mhz"] is None else f"{report['fmax_mhz']:.1f}"
     lanes = report["engine"]["lanes"]
-    return f"| {entry[0]} | {entry[1]} | {lanes} | {report['pll_mhz']:g} | {reached} | {' | '.join(use)} | {outcome} |"
+    return f"| {entry[0]} | {engine_name(entry)} | {lanes} | {report['pll_mhz']:g} | {reached} | {' | '.join(use)} | {outcome} |"
 
 
 def measure(data_dir: str | None) -> None:

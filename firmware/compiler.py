@@ -153,18 +153,54 @@ def check_trains(network: Network) -> None:
 
 def requirements(network: Network, lanes: int) -> dict[str, Any]:
     """Parameters of the smallest engine, with power-of-two depths, that runs a network on so many lanes."""
-    needed = _needs(network, lanes)
-    for name in ("weight_depth", "neuron_depth", "row_depth", "program_depth"):
-        needed[name] = max(8, 1 << (needed[name] - 1).bit_length())
+    return _rounded(joint_requirements([network], lanes), ("weight_depth", "neuron_depth", "row_depth", "program_depth"))
+
+
+def joint_requirements(networks: Sequence[Network], lanes: int) -> dict[str, Any]:
+    """Parameters of the smallest engine that runs every one of some networks on so many lanes; its depths are what they need.
+
+    Raises
+    ------
+    FitError
+        If no engine of so many lanes runs one of them, or their formats need different datapaths.
+    """
+    built_in = joint_formats(networks)
+    needs = [_needs(network, lanes) for network in networks]
     floors = {"vector_bits": 4, "accumulator_bits": 16, "drive_bits": 16, "update_shift": 4}
-    needed = {name: max(value, floors.get(name, 0)) for name, value in needed.items()}
-    broadcast = max(_broadcast_bits(network, needed["update_shift"]), needed["vector_bits"] + 1)
+    needed = {name: max(floors.get(name, 0), *(need[name] for need in needs)) for name in needs[0]}
+    for name in ("weight_depth", "neuron_depth", "row_depth", "program_depth"):
+        needed[name] = max(RANGES[name][0], needed[name])
+    shifted = (_broadcast_bits(network, needed["update_shift"]) for network in networks)
     return {
         **needed,
         "lanes": lanes,
-        "broadcast_bits": broadcast,
-        **_built_in(network.formats),
+        "broadcast_bits": max(needed["vector_bits"] + 1, *shifted),
+        **built_in,
     }
+
+
+def joint_formats(networks: Sequence[Network]) -> dict[str, Format]:
+    """The formats that are part of the datapath of an engine for some networks.
+
+    Raises
+    ------
+    FitError
+        If two of them need different ones.
+    """
+    first, *others = networks
+    formats = _built_in(first.formats)
+    for network in others:
+        for name, form in _built_in(network.formats).items():
+            if form != formats[name]:
+                raise FitError(
+                    f"no engine runs both {first.name!r} and {network.name!r}: formats.{name} is {formats[name]} in one and {form} in the "
+                    "other, and it is built in; use the same format, or build two engines"
+                )
+    return formats
+
+
+def _rounded(needed: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    return {**needed, **{name: max(8, 1 << (needed[name] - 1).bit_length()) for name in names}}
 
 
 def _built_in(formats: Formats) -> dict[str, Format]:

@@ -4,15 +4,19 @@
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..firmware.compiler import compile_network
 from ..firmware.errors import FrennError
+from ..firmware.network import Network, load_network
 from ..firmware.parameters import PRESETS
 from ..rtl_gen.board_top import NAME, BoardDesign
 from ..rtl_gen.boards import BOARDS, FAMILIES, Board, find_board
 from .build import BUILT, PROJECT, REPORT, build
+from .fit import fit_engine
 from .flash import flash
 from .targets import preset_engine
 
@@ -31,7 +35,7 @@ def boards(arguments: argparse.Namespace) -> int:
                 str(resources.multipliers),
                 f"{resources.kbits / 8:g} KB{beside}",
                 f"UART {board.uart.baud / 1e6:g} Mbaud, {board.uart.by}",
-                f"{board.preset}, {board.engine_clock / 1e6:g} MHz",
+                f"{fit_engine(board).lanes} lanes, {board.engine_clock / 1e6:g} MHz",
                 board.status,
             )
         )
@@ -44,9 +48,8 @@ def boards(arguments: argparse.Namespace) -> int:
 
 def make(arguments: argparse.Namespace) -> int:
     """``frenn build``: a bitstream, or the project that makes it, with a report."""
-    design = board_design(
-        find_board(arguments.board), arguments.preset, arguments.lanes, arguments.weight_depth, arguments.clock, arguments.baud
-    )
+    board, networks = find_board(arguments.board), [load_network(path) for path in arguments.network]
+    design = board_design(board, arguments.preset, arguments.lanes, arguments.weight_depth, arguments.clock, arguments.baud, networks)
     out = Path(arguments.out if arguments.out is not None else Path("builds") / design.board.name)
     report = build(design, out, arguments.seed, lambda text: print(text, file=sys.stderr, flush=True))
     if report["status"] == PROJECT:
@@ -63,17 +66,23 @@ def board_design(
     weight_depth: int | None = None,
     clock: float | None = None,
     baud: int | None = None,
+    networks: Sequence[Network] = (),
 ) -> BoardDesign:
-    """What is built for a board: its own choices where none are made.
+    """What is built for a board: a preset, or the engine of `fit_engine`, and the board's own choices where none are made.
 
     Raises
     ------
     FrennError
-        If a choice is not legal.
+        If a choice is not legal, or the engine does not run a network that it must.
     """
-    parameters = preset_engine(preset or board.preset, lanes if lanes is not None or preset else board.lanes)
-    if weight_depth is not None:
-        parameters = replace(parameters, weight_depth=weight_depth)
+    if preset is None:
+        parameters = fit_engine(board, networks, lanes=lanes, weight_depth=weight_depth)
+    else:
+        parameters = preset_engine(preset, lanes)
+        if weight_depth is not None:
+            parameters = replace(parameters, weight_depth=weight_depth)
+        for network in networks:
+            compile_network(network, parameters)
     if clock is not None and not 1 <= clock <= 1000:
         raise FrennError(f"--clock is {clock:g}; legal are 1 to 1000 MHz")
     return BoardDesign(
@@ -116,9 +125,10 @@ def add_parsers(verbs: "argparse._SubParsersAction[Any]") -> None:
     building = verbs.add_parser("build", help="make a board's bitstream, with a report")
     building.add_argument("--board", required=True, metavar="BOARD", help="see frenn boards")
     building.add_argument("--out", metavar="DIR", help="folder (default builds/BOARD)")
-    building.add_argument("--preset", choices=PRESETS, help="engine (default: the board's)")
-    building.add_argument("--lanes", type=int, metavar="N", help="lanes instead of the preset's")
-    building.add_argument("--weight-depth", type=int, metavar="N", help="weights of each lane instead of the preset's")
+    building.add_argument("--network", action="append", default=[], metavar="FILE", help="a network that must fit; may be given again")
+    building.add_argument("--preset", choices=PRESETS, help="engine (default: what fills the board, or runs the networks best)")
+    building.add_argument("--lanes", type=int, metavar="N", help="lanes instead of those chosen or the preset's")
+    building.add_argument("--weight-depth", type=int, metavar="N", help="weights of each lane, likewise")
     building.add_argument("--clock", type=float, metavar="MHZ", help="clock of the engine (default: the board's)")
     building.add_argument("--baud", type=int, metavar="RATE", help="rate of the serial line (default: the board's)")
     building.add_argument("--seed", type=int, default=1, metavar="S", help="seed of placement (default 1)")

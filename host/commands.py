@@ -22,6 +22,7 @@ from ..firmware.network import Network, load_network
 from ..firmware.parameters import PRESETS, EngineParameters
 from .checkpoint import Identity
 from .datasets import Dataset, load
+from .fit_table import fit_table
 from .interruption import request_to_stop
 from .progress import note, progress
 from .run import OPTIONS, WEIGHTS, RunError, RunFolder, complete, free_path, load_run, load_weights
@@ -188,6 +189,10 @@ def check(arguments: argparse.Namespace) -> int:
         print(f"  engine {name} ({parameters.lanes} lanes): {misfit(network, parameters) or fits}")
     own = EngineParameters.for_network(network).to_dict()
     print(f"  smallest engine of {own.pop('lanes')} lanes: {', '.join(f'{name} {value}' for name, value in own.items())}")
+    print("  boards, each with the engine that frenn build --board BOARD --network NETWORK makes, none of them tried:")
+    for line in fit_table(network):
+        print(f"    {line}")
+    print("    ~ is an estimate, and so are LUTs; <= and >=: not measured, but computed as if nothing were skipped, which it mostly is")
     return 0
 
 

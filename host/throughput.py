@@ -2,22 +2,53 @@
 """Samples a second that networks would reach on an engine, from cycles that were measured in simulation."""
 
 import json
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
-from ..firmware.network import Network, parse_network
+from ..firmware.compiler import compile_network
+from ..firmware.network import Learning, Network, parse_network
 from ..firmware.parameters import EngineParameters
+from ..rtl_gen.cycles import dense_cycles
+from .link import ByteLinkParameters
 from .targets import misfit
 
 TABLE: Final = "cycles.json"
 """Measured cycles, written by ``bench/boards.py``: of each network its file, and by lanes the cycles of a training sample."""
 
-FRAME_WORDS: Final = 2
-"""Words of a frame besides its payload."""
+ANSWER_WORDS: Final = 2
+"""Words of the answer to a training sample."""
+
+FRAME_BYTES: Final = 10
+"""Bytes of a frame besides its payload: two flags, header and CRC."""
 
 CHARACTER_BITS: Final = 10
 """Bits on a serial line for each byte."""
+
+BETWEEN: Final = 12
+"""Cycles of a sample, besides one for each input, in which no program runs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """How fast a network trains on an engine.
+
+    Parameters
+    ----------
+    cycles : float
+        Of a training sample.
+    measured : bool
+        Whether cycles were counted, over the first samples of a run; if not, no sample takes more, and most take far less: it is as if
+        nothing were skipped.
+    engine, line : float
+        Training samples a second that the engine computes, and that the serial line carries; the smaller one counts.
+    """
+
+    cycles: float
+    measured: bool
+    engine: float
+    line: float
 
 
 @cache
@@ -25,6 +56,43 @@ def measured() -> dict[str, Any]:
     """The table of measured cycles."""
     table: dict[str, Any] = json.loads(files("frenn.host").joinpath(TABLE).read_text(encoding="utf-8"))
     return table
+
+
+def speed(network: Network, parameters: EngineParameters, frequency: int, baud: int) -> Speed | None:
+    """How fast a network trains on an engine that it fits; None if the host learns its weights, or no engine trains it.
+
+    Parameters
+    ----------
+    network : Network
+    parameters : EngineParameters
+    frequency : int
+        Of the engine, Hz.
+    baud : int
+        Of the serial line.
+    """
+    if network.learning.on_host or network.learning.summed:
+        return None
+    found = _measured_cycles(network, parameters.lanes)
+    cycles = sample_cycles(network, parameters) if found is None else found
+    return Speed(cycles=cycles, measured=found is not None, engine=frequency / cycles, line=link_rate(network, baud))
+
+
+def sample_cycles(network: Network, parameters: EngineParameters) -> int:
+    """Cycles that a training sample takes at the most, its inputs included."""
+    return dense_cycles(compile_network(network, parameters)) + network.widths[0] + BETWEEN
+
+
+def _measured_cycles(network: Network, lanes: int) -> float | None:
+    """Cycles that were counted for a network which differs in its name, its seed and how it learns at the most."""
+    for entry in measured()["networks"]:
+        if _bare(parse_network(entry["file"])) == _bare(network):
+            cycles: float | None = entry["cycles"].get(str(lanes))
+            return cycles
+    return None
+
+
+def _bare(network: Network) -> Network:
+    return replace(network, name="network", seed=0, learning=Learning())
 
 
 def predictions(parameters: EngineParameters, frequency: int, baud: int) -> list[dict[str, Any]]:
@@ -41,30 +109,36 @@ def predictions(parameters: EngineParameters, frequency: int, baud: int) -> list
     Returns
     -------
     list of dict
-        For each network: ``network``, ``misfit`` (None if it fits), ``cycles`` of a training sample (None where they were
-        not measured for this number of lanes), ``engine_samples_per_second`` and ``link_samples_per_second``: what the engine
-        and what the line would allow; the smaller one counts.
+        For each network: ``network``, ``widths``, ``misfit`` (None if it fits), and, None if it does not, what `Speed` says: ``cycles``,
+        ``cycles_measured``, ``engine_samples_per_second`` and ``link_samples_per_second``.
     """
     result = []
     for entry in measured()["networks"]:
         network = parse_network(entry["file"])
         reason = misfit(network, parameters)
-        cycles = entry["cycles"].get(str(parameters.lanes)) if reason is None else None
+        reached = speed(network, parameters, frequency, baud) if reason is None else None
         result.append(
             {
                 "network": network.name,
                 "widths": "-".join(map(str, network.widths)),
                 "misfit": reason,
-                "cycles": cycles,
-                "engine_samples_per_second": None if cycles is None else round(frequency / cycles, 1),
-                "link_samples_per_second": round(link_rate(network, baud), 1) if reason is None else None,
+                "cycles": reached and reached.cycles,
+                "cycles_measured": reached and reached.measured,
+                "engine_samples_per_second": reached and round(reached.engine, 1),
+                "link_samples_per_second": reached and round(reached.line, 1),
             }
         )
     return result
 
 
 def link_rate(network: Network, baud: int) -> float:
-    """Training samples a second that a serial line carries to the device; escapes, about one byte in 128, are not counted."""
+    """Training samples a second that a serial line carries, in the direction that is slower: packets and frames, without the escapes of
+    bytes that look like flags, about one in 128."""
     items = 4 if network.formats.input.width <= 8 else 2
-    words = 3 + -(-network.widths[0] // items) + FRAME_WORDS
-    return baud / CHARACTER_BITS / (4 * words + 1)
+    to_device = 3 + -(-network.widths[0] // items)
+    return baud / CHARACTER_BITS / max(line_bytes(to_device), line_bytes(ANSWER_WORDS))
+
+
+def line_bytes(words: int) -> int:
+    """Bytes on the line of a packet of so many words, in the longest frames that the host sends."""
+    return 4 * words + FRAME_BYTES * -(-words // ByteLinkParameters().frame_words)

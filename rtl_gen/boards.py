@@ -101,8 +101,8 @@ class Board:
         Memory beside the FPGA.
     engine_clock : int
         Clock of the engine unless another one is asked for, Hz.
-    preset, lanes : str, int or None
-        Engine unless another one is asked for: a preset, and other lanes than its own.
+    lanes : int
+        Most lanes of the engine that is chosen for the board, with which it is to reach that clock.
     loader : str
         What openFPGALoader calls the board; empty if it does not know it.
     volatile : bool
@@ -125,8 +125,7 @@ class Board:
     resources: Resources
     external: str
     engine_clock: int
-    preset: str
-    lanes: int | None = None
+    lanes: int
     loader: str
     volatile: bool = True
     status: str
@@ -161,7 +160,7 @@ _ULX3S = Board(
     resources=Resources(luts=83_640, multipliers=156, block_rams=208, block_kbits=18),
     external="32 MB SDRAM",
     engine_clock=50_000_000,
-    preset="small",
+    lanes=64,
     loader="ulx3s",
     status=_BUILT,
 )
@@ -181,7 +180,7 @@ _ARTY = Board(
     resources=Resources(luts=20_800, multipliers=90, block_rams=50, block_kbits=36),
     external="256 MB DDR3",
     engine_clock=60_000_000,
-    preset="small",
+    lanes=32,
     loader="arty_a7_35t",
     status=_PROJECT,
 )
@@ -192,6 +191,7 @@ _ALL = (
         name="ulx3s-12f",
         title="ULX3S 12F",
         device="LFE5U-12F",
+        lanes=16,
         # The die is that of the 25F, and the open tools use all of it; the data sheet promises 12 k LUTs and 32 block RAMs.
         resources=Resources(luts=24_288, multipliers=28, block_rams=56, block_kbits=18),
     ),
@@ -200,6 +200,7 @@ _ALL = (
         name="ulx3s-25f",
         title="ULX3S 25F",
         device="LFE5U-25F",
+        lanes=16,
         resources=Resources(luts=24_288, multipliers=28, block_rams=56, block_kbits=18),
     ),
     replace(
@@ -207,6 +208,7 @@ _ALL = (
         name="ulx3s-45f",
         title="ULX3S 45F",
         device="LFE5U-45F",
+        lanes=32,
         resources=Resources(luts=43_848, multipliers=72, block_rams=108, block_kbits=18),
     ),
     _ULX3S,
@@ -253,7 +255,7 @@ _ALL = (
         resources=Resources(luts=5_280, multipliers=8, block_rams=30, block_kbits=4, large_rams=4, large_kbits=256),
         external="none",
         engine_clock=24_000_000,
-        preset="tiny",
+        lanes=4,
         loader="ice40_generic",
         # As delivered, its jumpers join the programmer to the flash memory, not to the FPGA.
         volatile=False,
@@ -274,7 +276,7 @@ _ALL = (
         resources=Resources(luts=8_640, multipliers=20, block_rams=26, block_kbits=18),
         external="8 MB PSRAM",
         engine_clock=54_000_000,
-        preset="tiny",
+        lanes=4,
         loader="tangnano9k",
         status=_TOO_SMALL,
     ),
@@ -284,6 +286,7 @@ _ALL = (
         name="arty-a7-100t",
         title="Arty A7-100T",
         device="xc7a100ti",
+        lanes=64,
         resources=Resources(luts=63_400, multipliers=240, block_rams=135, block_kbits=36),
         loader="arty_a7_100t",
     ),
@@ -292,6 +295,7 @@ _ALL = (
         name="nitefury",
         title="NiteFury II",
         device="xc7a200t",
+        lanes=128,
         package="fbg484",
         speed="2",
         clock_pins=("J19", "H19"),
@@ -317,7 +321,7 @@ _ALL = (
         resources=Resources(luts=242_400, multipliers=1_920, block_rams=600, block_kbits=36),
         external="2 GB DDR4",
         engine_clock=100_000_000,
-        preset="medium",
+        lanes=128,
         loader="kcu105",
         status=_PROJECT,
     ),

@@ -16,6 +16,12 @@ FAN_OUT: Final = 2
 """Registers of an address on its way to the memories."""
 
 
+def lane_groups(lanes: int, width: int) -> list[range]:
+    """Lanes that share a memory, for weights of so many bits."""
+    size = min(72 // math.gcd(width, 72), 16)
+    return [range(first, min(first + size, lanes)) for first in range(0, lanes, size)]
+
+
 class WeightMemory(wiring.Component):
     """One word for each lane at every address; all lanes use one address.
 
@@ -52,8 +58,7 @@ class WeightMemory(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         width = self.shape.width
-        size = min(72 // math.gcd(width, 72), 16)
-        groups = [range(first, min(first + size, self.lanes)) for first in range(0, self.lanes, size)]
+        groups = lane_groups(self.lanes, width)
         reads = fan_out(m, self.read_address, len(groups), "read", cycles=FAN_OUT, leaf=1)
         writes = fan_out(m, self.write_address, len(groups), "write", cycles=FAN_OUT, leaf=1)
         enables = fan_out(m, self.write_enable, len(groups), "enable", cycles=FAN_OUT, leaf=1, reset_less=False)

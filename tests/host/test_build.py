@@ -412,9 +412,9 @@ def test_matrix_of_boards_is_written_and_goes_on(
     monkeypatch.setattr(sys, "argv", command)
     assert bench.main() == 0
     text = page.read_text()
-    assert "| icebreaker | tiny | 4 | 24 | 31.5 | 1,000 (19 %) | 100 | 0 (0 %) | 9 (30 %) | 0 (0 %) | bitstream |" in text
-    assert "| arty-a7-35t | small | 16 | 60 |  | 900* (4 %) |" in text
+    assert "| icebreaker | own | 4 | 24 | 31.5 | 1,000 (19 %) | 100 | 0 (0 %) | 9 (30 %) | 0 (0 %) | bitstream |" in text
+    assert "| arty-a7-35t | own | 32 | 60 |  | 900* (4 %) |" in text
     capsys.readouterr()
     assert bench.main() == 0
-    assert capsys.readouterr().out.count("unchanged") == 2
+    assert capsys.readouterr().out.count("unchanged") == 3
     assert page.read_text() == text

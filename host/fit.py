@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An engine that uses a board well: lanes, depths and formats."""
+
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final
+
+from ..firmware.compiler import compile_network, joint_formats, joint_requirements
+from ..firmware.errors import FitError
+from ..firmware.network import Network
+from ..firmware.parameters import PRESETS, RANGES, EngineParameters
+from ..rtl_gen.boards import Board
+from ..rtl_gen.cycles import dense_cycles
+from ..rtl_gen.estimate import estimate, shortage
+
+LANES: Final = (4, 8, 16, 32, 64, 128)
+"""Numbers of lanes that are tried: powers of two, into which the usual widths of layers divide."""
+
+NEURON_DEPTHS: Final = (4096, 2048, 1024, 512, 256, 128, 64)
+NEURON_SHARE: Final = 1 / 10
+"""Of the block RAMs, the most for neurons where no network says how many there are."""
+WEIGHT_STEP: Final = 256
+"""Addresses by which a memory of weights grows where no network says how many there are."""
+
+
+class BoardMisfit(FitError):
+    """No engine for a board runs some networks.
+
+    Parameters
+    ----------
+    board : Board
+    networks : sequence of Network
+    reason : str
+        What is short.
+    """
+
+    def __init__(self, board: Board, networks: Sequence[Network], reason: str) -> None:
+        names = " and ".join(repr(network.name) for network in networks)
+        super().__init__(f"no engine for {board.title} runs {names}: {reason}; use narrower layers or weights of fewer bits")
+        self.reason = reason
+
+
+def fit_engine(
+    board: Board, networks: Sequence[Network] = (), *, lanes: int | None = None, weight_depth: int | None = None
+) -> EngineParameters:
+    """The engine for a board.
+
+    Parameters
+    ----------
+    board : Board
+    networks : sequence of Network
+        Those that it must run: it is as small as they allow, except that depths grow to what their block RAMs hold, and has the
+        lanes on which they take the fewest cycles together. Without them: the most lanes that fit, and as many weights as the rest
+        of the memory holds.
+    lanes, weight_depth : int, optional
+        Instead of those that would be chosen. Without ``lanes`` no more are taken than the board's clock was asked for with.
+
+    Raises
+    ------
+    BoardMisfit
+        If no engine for the board runs the networks.
+    FitError
+        If no engine at all runs two of them, or the depth that is asked for is too small.
+    FrennError
+        If a choice is not legal.
+    """
+    # Lanes are checked before they size anything.
+    candidates = [EngineParameters(lanes=lanes).lanes] if lanes is not None else [count for count in LANES if count <= board.lanes]
+    if networks:
+        # Networks that no engine runs together are no matter of the board.
+        joint_formats(networks)
+        chosen = _fit_networks(board, networks, candidates)
+    else:
+        chosen = next((fitted for count in reversed(candidates) if (fitted := _fill(board, count))), None) or replace(
+            PRESETS["tiny"], lanes=candidates[0]
+        )
+    if weight_depth is not None:
+        chosen = replace(chosen, weight_depth=weight_depth)
+        for network in networks:
+            compile_network(network, chosen)
+    return chosen
+
+
+def _fit_networks(board: Board, networks: Sequence[Network], candidates: Sequence[int]) -> EngineParameters:
+    fitting: list[tuple[int, int, EngineParameters]] = []
+    misfits: list[tuple[float, str]] = []
+    for lanes in candidates:
+        try:
+            needed = joint_requirements(networks, lanes)
+        except FitError as error:
+            misfits.append((float("inf"), str(error)))
+            continue
+        # Rows come in blocks of 16 where they stand in LUTs.
+        rows = min(-(-needed["row_depth"] // 16) * 16, RANGES["row_depth"][1])
+        parameters = EngineParameters(**{**needed, "row_depth": rows})
+        short = shortage(board, parameters)
+        if short is None:
+            cycles = sum(dense_cycles(compile_network(network, parameters)) for network in networks)
+            fitting.append((cycles, lanes, parameters))
+        else:
+            worst = max(use.used / use.available for use in estimate(board, parameters).values())
+            misfits.append((worst, f"{lanes} lanes need {short}"))
+    if not fitting:
+        raise BoardMisfit(board, networks, min(misfits)[1])
+    parameters = min(fitting, key=lambda entry: entry[:2])[2]
+    for name in ("weight_depth", "neuron_depth"):
+        parameters = _grown(board, parameters, name)
+    return parameters
+
+
+def _grown(board: Board, parameters: EngineParameters, name: str) -> EngineParameters:
+    """The same engine, with one depth as large as its block RAMs and its addresses allow."""
+    depth, taken = getattr(parameters, name), estimate(board, parameters)["block_rams"].used
+    most = min(1 << (depth - 1).bit_length(), RANGES[name][1])
+    return _deepest(parameters, name, range(depth, most + 1), lambda grown: estimate(board, grown)["block_rams"].used <= taken)
+
+
+def _fill(board: Board, lanes: int) -> EngineParameters | None:
+    """An engine of so many lanes that takes the whole memory, if there is one."""
+    medium = replace(PRESETS["medium"], lanes=lanes)
+    for depth in NEURON_DEPTHS:
+        least = replace(medium, neuron_depth=depth, weight_depth=WEIGHT_STEP)
+        if _neuron_share(board, least) <= NEURON_SHARE and shortage(board, least) is None:
+            bits = board.resources.block_rams * board.resources.block_kbits * 1024
+            most = min(int(bits / lanes / medium.weight.width), RANGES["weight_depth"][1])
+            depths = range(WEIGHT_STEP, max(most, WEIGHT_STEP) + 1, WEIGHT_STEP)
+            return _deepest(least, "weight_depth", depths, lambda filled: shortage(board, filled) is None)
+    return None
+
+
+def _neuron_share(board: Board, parameters: EngineParameters) -> float:
+    """Share of the block RAMs that what grows with the number of neurons takes."""
+    few = replace(parameters, neuron_depth=RANGES["neuron_depth"][0])
+    both = (estimate(board, engine)["block_rams"].used for engine in (parameters, few))
+    return (next(both) - next(both)) / board.resources.block_rams
+
+
+def _deepest(parameters: EngineParameters, name: str, depths: Sequence[int], fits: Callable[[EngineParameters], bool]) -> EngineParameters:
+    """The engine with the largest of rising depths that fits; the first one does."""
+    count = bisect_left(depths, True, lo=1, key=lambda depth: not fits(replace(parameters, **{name: depth})))
+    return replace(parameters, **{name: depths[count - 1]})

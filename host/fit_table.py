@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What each board makes of a network, as ``frenn check`` prints it."""
+
+from collections.abc import Iterator
+
+from ..firmware.network import Network
+from ..rtl_gen.board_top import BoardDesign
+from ..rtl_gen.boards import BOARDS
+from ..rtl_gen.estimate import estimate, is_exact
+from .fit import BoardMisfit, fit_engine
+from .throughput import speed
+
+HEAD = ("board", "lanes", "block RAMs", "LUTs", "MHz", "cycles/sample", "samples/s", "line samples/s")
+
+
+def fit_table(network: Network) -> Iterator[str]:
+    """Lines: for each board whether a network fits, and how fast it trains there."""
+    rows: list[tuple[str, ...]] = [HEAD]
+    for board in BOARDS.values():
+        try:
+            parameters = fit_engine(board, [network])
+        except BoardMisfit as error:
+            rows.append((board.name, f"does not fit: {error.reason}"))
+            continue
+        design = BoardDesign(board=board, parameters=parameters, clock=board.engine_clock, baud=board.uart.baud)
+        use = estimate(board, parameters)
+        used = (f"{'' if is_exact(board, kind) else '~'}{use[kind].used} of {use[kind].available}" for kind in ("block_rams", "luts"))
+        reached = speed(network, parameters, design.frequency, board.uart.baud)
+        rate = ("", "", "")
+        if reached is not None:
+            bound = reached.measured
+            rate = (
+                f"{'' if bound else '<= '}{reached.cycles:.0f}",
+                f"{'' if bound else '>= '}{reached.engine:.0f}",
+                f"{reached.line:.0f}",
+            )
+        rows.append((board.name, str(parameters.lanes), *used, f"{design.frequency / 1e6:g}", *rate))
+    whole = [row for row in rows if len(row) == len(HEAD)]
+    widths = [max(map(len, column)) for column in zip(*whole, strict=True)]
+    widths[0] = max(len(row[0]) for row in rows)
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)).rstrip()

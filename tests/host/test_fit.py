@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Engines that fit boards by themselves, and what is foretold of their speed."""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from frenn.firmware.compiler import compile_network
+from frenn.firmware.errors import FitError
+from frenn.firmware.formats import Format
+from frenn.firmware.framing import Header, Kind, encode
+from frenn.firmware.network import Formats, Learning, Network, load_network
+from frenn.firmware.parameters import PRESETS, EngineParameters
+from frenn.firmware.protocol import Command, pack_inputs, request
+from frenn.host.board_verbs import board_design
+from frenn.host.cli import main
+from frenn.host.driver import Driver
+from frenn.host.fit import BoardMisfit, fit_engine
+from frenn.host.link import ByteLinkParameters
+from frenn.host.throughput import BETWEEN, link_rate, measured, sample_cycles, speed
+from frenn.rtl_gen.boards import BOARDS, find_board
+from frenn.rtl_gen.cycles import dense_cycles
+from frenn.rtl_gen.estimate import estimate, shortage
+from frenn.sim.twin import Twin, build
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+LITTLE = Network.chain([7, 5, 4, 3], name="little", seed=9)
+ULX3S = find_board("ulx3s-85f")
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_own_engine_fills_the_board(name: str) -> None:
+    board = BOARDS[name]
+    parameters = fit_engine(board)
+    assert parameters.lanes <= board.lanes
+    if shortage(board, parameters) is None:
+        deeper = replace(parameters, weight_depth=parameters.weight_depth + 1024)
+        assert estimate(board, deeper)["block_rams"].overflows
+    else:
+        # Nothing fits: the build will say by how much.
+        assert parameters == PRESETS["tiny"]
+
+
+def test_nine_bit_mnist_fits_the_large_ulx3s() -> None:
+    network = load_network(EXAMPLES / "mnist-9bit.toml")
+    assert (network.widths, network.formats.weight.width) == ((784, 256, 256, 10), 9)
+    parameters = fit_engine(ULX3S, [network])
+    assert (parameters.lanes, parameters.weight_depth, parameters.neuron_depth) == (64, 4608, 1536)
+    assert estimate(ULX3S, parameters)["block_rams"].used == 170
+    compile_network(network, parameters)
+
+
+def test_twelve_bits_are_too_many() -> None:
+    network = load_network(EXAMPLES / "mnist.toml")
+    with pytest.raises(BoardMisfit, match="no engine for ULX3S 85F runs 'mnist': 16 lanes need 210 block RAMs of 208; use"):
+        fit_engine(ULX3S, [network])
+    widest = Network.chain([784, 256, 192, 10], name="widest")
+    assert shortage(ULX3S, fit_engine(ULX3S, [widest])) is None
+
+
+def test_depths_grow_as_far_as_their_block_rams_reach() -> None:
+    parameters = fit_engine(ULX3S, [LITTLE])
+    used = estimate(ULX3S, parameters)["block_rams"].used
+    needs = replace(parameters, weight_depth=4, neuron_depth=19)
+    assert parameters.weight_depth >= needs.weight_depth and parameters.neuron_depth >= needs.neuron_depth
+    assert estimate(ULX3S, needs)["block_rams"].used == used
+
+
+def test_lanes_are_those_of_the_fewest_cycles() -> None:
+    network = Network.chain([64, 64, 64, 10], name="n")
+    chosen = fit_engine(ULX3S, [network])
+    cycles = {lanes: dense_cycles(compile_network(network, fit_engine(ULX3S, [network], lanes=lanes))) for lanes in (4, 8, 16, 32, 64)}
+    assert chosen.lanes == min(cycles, key=lambda lanes: (cycles[lanes], lanes))
+
+
+def test_networks_share_an_engine() -> None:
+    wide = Network.chain([30, 40, 5], name="wide", learning=Learning(rate_exponent=-9))
+    both = fit_engine(ULX3S, [LITTLE, wide], lanes=8)
+    for network in (LITTLE, wide):
+        compile_network(network, both)
+    # Each alone may do with less.
+    assert both.update_shift == max(fit_engine(ULX3S, [network], lanes=8).update_shift for network in (LITTLE, wide))
+    narrow = replace(wide, name="narrow", formats=Formats(weight=Format(True, 0, 8)))
+    with pytest.raises(FitError, match=r"no engine runs both 'little' and 'narrow': formats\.weight is S0\.11 in one and S0\.8 in the other"):
+        fit_engine(ULX3S, [LITTLE, narrow])
+
+
+def test_every_choice_can_be_overridden() -> None:
+    parameters = board_design(ULX3S, lanes=128, weight_depth=1000, clock=40, networks=[LITTLE]).parameters
+    assert (parameters.lanes, parameters.weight_depth) == (128, 1000)
+    assert board_design(ULX3S, "small", 8, networks=[LITTLE]).parameters == replace(PRESETS["small"], lanes=8)
+    with pytest.raises(FitError, match="weight_depth must be"):
+        board_design(ULX3S, weight_depth=8, networks=[LITTLE])
+    with pytest.raises(FitError, match="neuron_depth must be 1306"):
+        board_design(ULX3S, "tiny", networks=[load_network(EXAMPLES / "mnist.toml")])
+
+
+def test_build_takes_networks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["build", "--board", "ulx3s-12f", "--out", str(tmp_path / "out")]
+    assert main([*command, "--network", str(EXAMPLES / "digits.toml"), "--network", str(EXAMPLES / "mnist.toml")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("frenn: error: no engine for ULX3S 12F runs 'digits' and 'mnist': ") and error.count("\n") == 1
+    assert main([*command, "--network", "nowhere.toml"]) == 2
+    assert "cannot read the network file nowhere.toml" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_check_tells_every_board(capsys: pytest.CaptureFixture[str]) -> None:
+    begin = time.monotonic()
+    assert main(["check", str(EXAMPLES / "mnist-9bit.toml")]) == 0
+    assert time.monotonic() > begin
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.strip()}
+    assert set(BOARDS) <= set(lines)
+    assert "does not fit: 16 lanes need 158 block RAMs of 108" in lines["ulx3s-45f"]
+    assert lines["ulx3s-85f"].split()[:5] == ["ulx3s-85f", "64", "170", "of", "208"]
+    cells = lines["ulx3s-85f"].split()
+    rate = BOARDS["ulx3s-85f"].engine_clock / sample_cycles(load_network(EXAMPLES / "mnist-9bit.toml"), fit_engine(ULX3S, []))
+    assert cells[-1] == "372" and cells[-3:-1] == [">=", f"{rate:.0f}"]
+
+
+@pytest.mark.parametrize("network", [LITTLE, Network.chain([20, 9, 3, 6, 5], name="long", seed=1)], ids=lambda network: network.name)
+def test_dense_cycles_are_those_of_the_twin(network: Network, rng: np.random.Generator) -> None:
+    parameters = EngineParameters.for_network(network, 4)
+    program = compile_network(network, parameters)
+    inputs, labels = rng.integers(0, 256, (24, network.widths[0])), rng.integers(0, network.widths[-1], 24)
+    halvings = network.widths[-1].bit_length() - 1
+    with Driver(Twin(build(parameters, optimize=0)), program, skip=0) as driver:
+        driver.load(network.initial_weights())
+        for sample in range(4):
+            driver.clear_counters()
+            driver.train(inputs[sample : sample + 1], labels[sample : sample + 1], sample, network.learning.rate_at(0))
+            assert 0 <= dense_cycles(program) - driver.counters()["run_cycles"] <= halvings
+        driver.clear_counters()
+        driver.infer(inputs[:1])
+        assert driver.counters()["run_cycles"] == dense_cycles(program, training=False)
+        totals = []
+        for count in (4, 24):
+            driver.clear_counters()
+            driver.train(inputs[:count], labels[:count], 0, network.learning.rate_at(0))
+            totals.append(driver.counters()["cycles"])
+        assert 0 <= 20 * sample_cycles(network, parameters) - (totals[1] - totals[0]) <= 20 * (halvings + BETWEEN)
+
+
+# One frame, and one input word more than fits into one.
+@pytest.mark.parametrize("inputs", [64, 784, 4 * (ByteLinkParameters().frame_words - 3) + 1])
+def test_line_rate_is_that_of_packets_and_frames(inputs: int) -> None:
+    words = request(Command.TRAIN, 6, [1, 2, *pack_inputs(np.zeros(inputs, dtype=np.int64), False)])
+    limit = ByteLinkParameters().frame_words
+    frames = [words[first : first + limit] for first in range(0, len(words), limit)]
+    sent = b"".join(encode(Header(Kind.DATA, 1).pack() + frame.tobytes()) for frame in frames)
+    # 0x7D is the escape.
+    assert link_rate(Network.chain([inputs, 8, 4], name="n"), 3_000_000) == 300_000 / (len(sent) - sent.count(0x7D))
+
+
+def test_measured_cycles_are_those_of_the_same_work() -> None:
+    entry = next(entry for entry in measured()["networks"] if "digits" in entry["file"])
+    network = load_network(EXAMPLES / "digits.toml")
+    parameters = fit_engine(ULX3S, [network], lanes=16)
+    reached = speed(replace(network, name="other", seed=5), parameters, 50_000_000, 3_000_000)
+    assert reached is not None and reached.measured and reached.cycles == entry["cycles"]["16"]
+    assert reached.engine == 50_000_000 / reached.cycles
+    # What is measured is less than what nothing skipped takes.
+    assert reached.cycles < sample_cycles(network, parameters)
+    other = speed(replace(network, relaxation=replace(network.relaxation, free_sweeps=4)), parameters, 50_000_000, 3_000_000)
+    assert other is not None and not other.measured
+    on_host = replace(network.learning, update="host") if hasattr(network.learning, "update") else None
+    if on_host is not None:
+        assert speed(replace(network, learning=on_host), parameters, 50_000_000, 3_000_000) is None
