@@ -65,6 +65,15 @@ report that says what overflowed and what to change, and no bitstream. For AMD's
 `vivado -mode batch -source build.tcl` makes the bitstream, and the use of resources is Yosys' estimate. `frenn flash` loads a
 bitstream until power is cut, or for good with `--persist`.
 
+The engine fits the board by itself. For networks that must fit, `--network FILE` once or more, it has their formats, the lanes on which
+they learn fastest at the clock that the board has for so many, and memories that hold them. Without networks it has the lanes that
+multiply most in a second, and as many weights as the memory holds. `--preset`, `--lanes`, `--weight-depth`, `--set NAME=VALUE` (any
+parameter of the engine, formats too), `--clock` and `--baud` override it. `frenn check NETWORK` says for every board whether the network
+fits, what of the FPGA it takes, its cycles a sample, samples a second of engine and line, and which of them is the limit.
+
+A ULX3S 85F carries 784-256-256-10 on MNIST with weights of 9 bits ([mnist-9bit.toml](../examples/mnist-9bit.toml)): with 64 lanes its
+weights take 144 of the 208 block RAMs, the whole engine 170.
+
 The engine runs from the FPGA's PLL, in reset until it has locked, and is reached by a serial line:
 
 | board | FPGA | oscillator MHz | serial line | memory beside the FPGA |

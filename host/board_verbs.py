@@ -11,14 +11,14 @@ from typing import Any
 
 from ..firmware.compiler import compile_network
 from ..firmware.errors import FrennError
+from ..firmware.formats import Format
 from ..firmware.network import Network, load_network
-from ..firmware.parameters import PRESETS
+from ..firmware.parameters import PRESETS, RANGES
 from ..rtl_gen.board_top import NAME, BoardDesign
 from ..rtl_gen.boards import BOARDS, FAMILIES, Board, find_board
 from .build import BUILT, PROJECT, REPORT, build
-from .fit import fit_engine
+from .fit import check_names, fit_engine
 from .flash import flash
-from .targets import preset_engine
 
 
 def boards(arguments: argparse.Namespace) -> int:
@@ -35,7 +35,7 @@ def boards(arguments: argparse.Namespace) -> int:
                 str(resources.multipliers),
                 f"{resources.kbits / 8:g} KB{beside}",
                 f"UART {board.uart.baud / 1e6:g} Mbaud, {board.uart.by}",
-                f"{fit_engine(board).lanes} lanes, {board.engine_clock / 1e6:g} MHz",
+                f"{(lanes := fit_engine(board).lanes)} lanes, {board.engine_clock(lanes) / 1e6:g} MHz",
                 board.status,
             )
         )
@@ -49,7 +49,9 @@ def boards(arguments: argparse.Namespace) -> int:
 def make(arguments: argparse.Namespace) -> int:
     """``frenn build``: a bitstream, or the project that makes it, with a report."""
     board, networks = find_board(arguments.board), [load_network(path) for path in arguments.network]
-    design = board_design(board, arguments.preset, arguments.lanes, arguments.weight_depth, arguments.clock, arguments.baud, networks)
+    choices = dict(map(parse_choice, arguments.set))
+    choices |= {name: value for name in ("lanes", "weight_depth") if (value := getattr(arguments, name)) is not None}
+    design = board_design(board, arguments.preset, clock=arguments.clock, baud=arguments.baud, networks=networks, **choices)
     out = Path(arguments.out if arguments.out is not None else Path("builds") / design.board.name)
     report = build(design, out, arguments.seed, lambda text: print(text, file=sys.stderr, flush=True))
     if report["status"] == PROJECT:
@@ -62,13 +64,27 @@ def make(arguments: argparse.Namespace) -> int:
 def board_design(
     board: Board,
     preset: str | None = None,
-    lanes: int | None = None,
-    weight_depth: int | None = None,
+    *,
     clock: float | None = None,
     baud: int | None = None,
     networks: Sequence[Network] = (),
+    **choices: Any,
 ) -> BoardDesign:
     """What is built for a board: a preset, or the engine of `fit_engine`, and the board's own choices where none are made.
+
+    Parameters
+    ----------
+    board : Board
+    preset : str, optional
+        One of `PRESETS`.
+    clock : float, optional
+        Of the engine, MHz.
+    baud : int, optional
+        Rate of the serial line.
+    networks : sequence of Network
+        Those that the engine must run.
+    **choices
+        Parameters of the engine, see `fit_engine`.
 
     Raises
     ------
@@ -76,11 +92,10 @@ def board_design(
         If a choice is not legal, or the engine does not run a network that it must.
     """
     if preset is None:
-        parameters = fit_engine(board, networks, lanes=lanes, weight_depth=weight_depth)
+        parameters = fit_engine(board, networks, **choices)
     else:
-        parameters = preset_engine(preset, lanes)
-        if weight_depth is not None:
-            parameters = replace(parameters, weight_depth=weight_depth)
+        check_names(choices)
+        parameters = replace(PRESETS[preset], **choices)
         for network in networks:
             compile_network(network, parameters)
     if clock is not None and not 1 <= clock <= 1000:
@@ -88,9 +103,26 @@ def board_design(
     return BoardDesign(
         board=board,
         parameters=parameters,
-        clock=board.engine_clock if clock is None else round(clock * 1e6),
+        clock=board.engine_clock(parameters.lanes) if clock is None else round(clock * 1e6),
         baud=board.uart.baud if baud is None else baud,
     )
+
+
+def parse_choice(text: str) -> tuple[str, Any]:
+    """A parameter of `EngineParameters` by its name, from ``NAME=VALUE``.
+
+    Raises
+    ------
+    FrennError
+        If the text is not of that form, or there is no such parameter.
+    """
+    name, _, value = text.partition("=")
+    check_names([name])
+    if name not in RANGES:
+        return name, Format.parse(value)
+    if not value.isdecimal():
+        raise FrennError(f"--set {text}: {name} is an integer, as in --set {name}={RANGES[name][0]}")
+    return name, int(value)
 
 
 def load(arguments: argparse.Namespace) -> int:
@@ -129,6 +161,9 @@ def add_parsers(verbs: "argparse._SubParsersAction[Any]") -> None:
     building.add_argument("--preset", choices=PRESETS, help="engine (default: what fills the board, or runs the networks best)")
     building.add_argument("--lanes", type=int, metavar="N", help="lanes instead of those chosen or the preset's")
     building.add_argument("--weight-depth", type=int, metavar="N", help="weights of each lane, likewise")
+    building.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="any other parameter of the engine, likewise: weight=S0.8"
+    )
     building.add_argument("--clock", type=float, metavar="MHZ", help="clock of the engine (default: the board's)")
     building.add_argument("--baud", type=int, metavar="RATE", help="rate of the serial line (default: the board's)")
     building.add_argument("--seed", type=int, default=1, metavar="S", help="seed of placement (default 1)")

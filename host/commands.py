@@ -192,7 +192,7 @@ def check(arguments: argparse.Namespace) -> int:
     print("  boards, each with the engine that frenn build --board BOARD --network NETWORK makes, none of them tried:")
     for line in fit_table(network):
         print(f"    {line}")
-    print("    ~ is an estimate, and so are LUTs; <= and >=: not measured, but computed as if nothing were skipped, which it mostly is")
+    print("    ~ is an estimate; <=, >= and ?: cycles were not measured, but computed as if nothing were skipped")
     return 0
 
 

@@ -2,12 +2,12 @@
 """An engine that uses a board well: lanes, depths and formats."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Final
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import fields, replace
+from typing import Any, Final
 
 from ..firmware.compiler import compile_network, joint_formats, joint_requirements
-from ..firmware.errors import FitError
+from ..firmware.errors import FitError, FrennError
 from ..firmware.network import Network
 from ..firmware.parameters import PRESETS, RANGES, EngineParameters
 from ..rtl_gen.boards import Board
@@ -41,9 +41,21 @@ class BoardMisfit(FitError):
         self.reason = reason
 
 
-def fit_engine(
-    board: Board, networks: Sequence[Network] = (), *, lanes: int | None = None, weight_depth: int | None = None
-) -> EngineParameters:
+def check_names(choices: Iterable[str]) -> None:
+    """Refuse what is no parameter of an engine.
+
+    Raises
+    ------
+    FrennError
+        Naming those that there are.
+    """
+    legal = [item.name for item in fields(EngineParameters)]
+    for name in choices:
+        if name not in legal:
+            raise FrennError(f"engine: there is no parameter {name!r}; legal are {', '.join(legal)}")
+
+
+def fit_engine(board: Board, networks: Sequence[Network] = (), **choices: Any) -> EngineParameters:
     """The engine for a board.
 
     Parameters
@@ -51,40 +63,41 @@ def fit_engine(
     board : Board
     networks : sequence of Network
         Those that it must run: it is as small as they allow, except that depths grow to what their block RAMs hold, and has the
-        lanes on which they take the fewest cycles together. Without them: the most lanes that fit, and as many weights as the rest
-        of the memory holds.
-    lanes, weight_depth : int, optional
-        Instead of those that would be chosen. Without ``lanes`` no more are taken than the board's clock was asked for with.
+        lanes on which they learn fastest together, at the clock that the board has for so many. Without them: the lanes that
+        multiply most in a second, and as many weights as the rest of the memory holds.
+    **choices
+        Parameters of `EngineParameters` instead of those that would be chosen. Without ``lanes`` no more are taken than the board
+        has a clock for.
 
     Raises
     ------
     BoardMisfit
         If no engine for the board runs the networks.
     FitError
-        If no engine at all runs two of them, or the depth that is asked for is too small.
+        If no engine at all runs two of them, or what is asked for is too small.
     FrennError
         If a choice is not legal.
     """
-    # Lanes are checked before they size anything.
-    candidates = [EngineParameters(lanes=lanes).lanes] if lanes is not None else [count for count in LANES if count <= board.lanes]
+    # What is asked for is checked before it sizes anything.
+    check_names(choices)
+    if "weight" in choices and not networks:
+        choices.setdefault("mac_weight", choices["weight"])
+    asked = replace(PRESETS["medium"], **choices)
+    candidates = [asked.lanes] if "lanes" in choices else [count for count in LANES if count <= board.lanes]
     if networks:
         # Networks that no engine runs together are no matter of the board.
         joint_formats(networks)
-        chosen = _fit_networks(board, networks, candidates)
-    else:
-        chosen = next((fitted for count in reversed(candidates) if (fitted := _fill(board, count))), None) or replace(
-            PRESETS["tiny"], lanes=candidates[0]
-        )
-    if weight_depth is not None:
-        chosen = replace(chosen, weight_depth=weight_depth)
-        for network in networks:
-            compile_network(network, chosen)
-    return chosen
+        return _fit_networks(board, networks, candidates, choices)
+    filled = [fitted for lanes in candidates if (fitted := _fill(board, replace(asked, lanes=lanes), choices))]
+    if not filled:
+        return replace(PRESETS["tiny"], **{"lanes": candidates[0], **choices})
+    return max(filled, key=lambda parameters: parameters.lanes * board.engine_clock(parameters.lanes))
 
 
-def _fit_networks(board: Board, networks: Sequence[Network], candidates: Sequence[int]) -> EngineParameters:
-    fitting: list[tuple[int, int, EngineParameters]] = []
+def _fit_networks(board: Board, networks: Sequence[Network], candidates: Sequence[int], choices: Mapping[str, Any]) -> EngineParameters:
+    fitting: list[tuple[float, int, EngineParameters]] = []
     misfits: list[tuple[float, str]] = []
+    refusal: FitError | None = None
     for lanes in candidates:
         try:
             needed = joint_requirements(networks, lanes)
@@ -93,19 +106,24 @@ def _fit_networks(board: Board, networks: Sequence[Network], candidates: Sequenc
             continue
         # Rows come in blocks of 16 where they stand in LUTs.
         rows = min(-(-needed["row_depth"] // 16) * 16, RANGES["row_depth"][1])
-        parameters = EngineParameters(**{**needed, "row_depth": rows})
+        parameters = EngineParameters(**{**needed, "row_depth": rows, **choices})
         short = shortage(board, parameters)
-        if short is None:
-            cycles = sum(dense_cycles(compile_network(network, parameters)) for network in networks)
-            fitting.append((cycles, lanes, parameters))
-        else:
+        if short is not None:
             worst = max(use.used / use.available for use in estimate(board, parameters).values())
             misfits.append((worst, f"{lanes} lanes need {short}"))
+            continue
+        try:
+            cycles = sum(dense_cycles(compile_network(network, parameters)) for network in networks)
+        except FitError as error:
+            refusal = error
+            continue
+        fitting.append((cycles / board.engine_clock(lanes), lanes, parameters))
     if not fitting:
-        raise BoardMisfit(board, networks, min(misfits)[1])
+        raise refusal or BoardMisfit(board, networks, min(misfits)[1])
     parameters = min(fitting, key=lambda entry: entry[:2])[2]
     for name in ("weight_depth", "neuron_depth"):
-        parameters = _grown(board, parameters, name)
+        if name not in choices:
+            parameters = _grown(board, parameters, name)
     return parameters
 
 
@@ -116,16 +134,18 @@ def _grown(board: Board, parameters: EngineParameters, name: str) -> EngineParam
     return _deepest(parameters, name, range(depth, most + 1), lambda grown: estimate(board, grown)["block_rams"].used <= taken)
 
 
-def _fill(board: Board, lanes: int) -> EngineParameters | None:
-    """An engine of so many lanes that takes the whole memory, if there is one."""
-    medium = replace(PRESETS["medium"], lanes=lanes)
-    for depth in NEURON_DEPTHS:
-        least = replace(medium, neuron_depth=depth, weight_depth=WEIGHT_STEP)
-        if _neuron_share(board, least) <= NEURON_SHARE and shortage(board, least) is None:
-            bits = board.resources.block_rams * board.resources.block_kbits * 1024
-            most = min(int(bits / lanes / medium.weight.width), RANGES["weight_depth"][1])
-            depths = range(WEIGHT_STEP, max(most, WEIGHT_STEP) + 1, WEIGHT_STEP)
-            return _deepest(least, "weight_depth", depths, lambda filled: shortage(board, filled) is None)
+def _fill(board: Board, asked: EngineParameters, choices: Collection[str]) -> EngineParameters | None:
+    """An engine that takes the whole memory, but for the depths that were chosen, if there is one."""
+    for depth in (asked.neuron_depth,) if "neuron_depth" in choices else NEURON_DEPTHS:
+        least = replace(asked, neuron_depth=depth, weight_depth=asked.weight_depth if "weight_depth" in choices else WEIGHT_STEP)
+        if shortage(board, least) is not None or ("neuron_depth" not in choices and _neuron_share(board, least) > NEURON_SHARE):
+            continue
+        if "weight_depth" in choices:
+            return least
+        bits = board.resources.block_rams * board.resources.block_kbits * 1024
+        most = min(int(bits / asked.lanes / asked.weight.width), RANGES["weight_depth"][1])
+        depths = range(WEIGHT_STEP, max(most, WEIGHT_STEP) + 1, WEIGHT_STEP)
+        return _deepest(least, "weight_depth", depths, lambda filled: shortage(board, filled) is None)
     return None
 
 
@@ -138,5 +158,9 @@ def _neuron_share(board: Board, parameters: EngineParameters) -> float:
 
 def _deepest(parameters: EngineParameters, name: str, depths: Sequence[int], fits: Callable[[EngineParameters], bool]) -> EngineParameters:
     """The engine with the largest of rising depths that fits; the first one does."""
-    count = bisect_left(depths, True, lo=1, key=lambda depth: not fits(replace(parameters, **{name: depth})))
-    return replace(parameters, **{name: depths[count - 1]})
+
+    def deep(depth: int) -> EngineParameters:
+        change: dict[str, Any] = {name: depth}
+        return replace(parameters, **change)
+
+    return deep(depths[bisect_left(depths, True, lo=1, key=lambda depth: not fits(deep(depth))) - 1])

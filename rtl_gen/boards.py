@@ -99,10 +99,9 @@ class Board:
     resources : Resources
     external : str
         Memory beside the FPGA.
-    engine_clock : int
-        Clock of the engine unless another one is asked for, Hz.
-    lanes : int
-        Most lanes of the engine that is chosen for the board, with which it is to reach that clock.
+    clocks : tuple of (int, int)
+        Lanes, and the clock in Hz of engines of no more lanes than these unless another one is asked for; lanes rise. The last are
+        the most lanes of an engine that is chosen for the board.
     loader : str
         What openFPGALoader calls the board; empty if it does not know it.
     volatile : bool
@@ -124,11 +123,19 @@ class Board:
     uart: Uart
     resources: Resources
     external: str
-    engine_clock: int
-    lanes: int
+    clocks: tuple[tuple[int, int], ...]
     loader: str
     volatile: bool = True
     status: str
+
+    @property
+    def lanes(self) -> int:
+        """Most lanes of an engine that is chosen for the board."""
+        return self.clocks[-1][0]
+
+    def engine_clock(self, lanes: int) -> int:
+        """Clock of an engine of so many lanes unless another one is asked for, Hz; of more than `lanes` that of as many."""
+        return next((clock for most, clock in self.clocks if lanes <= most), self.clocks[-1][1])
 
     @property
     def technology(self) -> Technology:
@@ -159,8 +166,7 @@ _ULX3S = Board(
     uart=Uart(rx="M1", tx="L4", baud=3_000_000, by="FT231X on the board (USB)"),
     resources=Resources(luts=83_640, multipliers=156, block_rams=208, block_kbits=18),
     external="32 MB SDRAM",
-    engine_clock=50_000_000,
-    lanes=64,
+    clocks=((64, 50_000_000),),
     loader="ulx3s",
     status=_BUILT,
 )
@@ -179,8 +185,7 @@ _ARTY = Board(
     uart=Uart(rx="A9", tx="D10", baud=3_000_000, by="FT2232H on the board (USB)"),
     resources=Resources(luts=20_800, multipliers=90, block_rams=50, block_kbits=36),
     external="256 MB DDR3",
-    engine_clock=60_000_000,
-    lanes=32,
+    clocks=((32, 60_000_000),),
     loader="arty_a7_35t",
     status=_PROJECT,
 )
@@ -191,7 +196,7 @@ _ALL = (
         name="ulx3s-12f",
         title="ULX3S 12F",
         device="LFE5U-12F",
-        lanes=16,
+        clocks=((16, 50_000_000),),
         # The die is that of the 25F, and the open tools use all of it; the data sheet promises 12 k LUTs and 32 block RAMs.
         resources=Resources(luts=24_288, multipliers=28, block_rams=56, block_kbits=18),
     ),
@@ -200,7 +205,7 @@ _ALL = (
         name="ulx3s-25f",
         title="ULX3S 25F",
         device="LFE5U-25F",
-        lanes=16,
+        clocks=((16, 50_000_000),),
         resources=Resources(luts=24_288, multipliers=28, block_rams=56, block_kbits=18),
     ),
     replace(
@@ -208,7 +213,7 @@ _ALL = (
         name="ulx3s-45f",
         title="ULX3S 45F",
         device="LFE5U-45F",
-        lanes=32,
+        clocks=((32, 50_000_000),),
         resources=Resources(luts=43_848, multipliers=72, block_rams=108, block_kbits=18),
     ),
     _ULX3S,
@@ -235,7 +240,7 @@ _ALL = (
         clock=48_000_000,
         uart=Uart(rx="N17", tx="M18", baud=3_000_000, by="a 3.3 V adapter on pins 0 and 1"),
         external="128 MB DDR3",
-        engine_clock=48_000_000,
+        clocks=((64, 48_000_000),),
         loader="orangeCrab",
         # Its boot loader takes a bitstream over USB and writes it to the flash memory.
         volatile=False,
@@ -254,8 +259,7 @@ _ALL = (
         uart=Uart(rx="6", tx="9", baud=1_000_000, by="FT2232H on the board (USB)"),
         resources=Resources(luts=5_280, multipliers=8, block_rams=30, block_kbits=4, large_rams=4, large_kbits=256),
         external="none",
-        engine_clock=24_000_000,
-        lanes=4,
+        clocks=((4, 24_000_000),),
         loader="ice40_generic",
         # As delivered, its jumpers join the programmer to the flash memory, not to the FPGA.
         volatile=False,
@@ -275,8 +279,7 @@ _ALL = (
         uart=Uart(rx="18", tx="17", baud=2_000_000, by="BL702 on the board (USB)"),
         resources=Resources(luts=8_640, multipliers=20, block_rams=26, block_kbits=18),
         external="8 MB PSRAM",
-        engine_clock=54_000_000,
-        lanes=4,
+        clocks=((4, 54_000_000),),
         loader="tangnano9k",
         status=_TOO_SMALL,
     ),
@@ -286,7 +289,7 @@ _ALL = (
         name="arty-a7-100t",
         title="Arty A7-100T",
         device="xc7a100ti",
-        lanes=64,
+        clocks=((64, 60_000_000),),
         resources=Resources(luts=63_400, multipliers=240, block_rams=135, block_kbits=36),
         loader="arty_a7_100t",
     ),
@@ -295,7 +298,7 @@ _ALL = (
         name="nitefury",
         title="NiteFury II",
         device="xc7a200t",
-        lanes=128,
+        clocks=((128, 60_000_000),),
         package="fbg484",
         speed="2",
         clock_pins=("J19", "H19"),
@@ -320,8 +323,7 @@ _ALL = (
         uart=Uart(rx="G25", tx="K26", baud=921_600, by="CP2105 on the board (USB); PCIe is not used"),
         resources=Resources(luts=242_400, multipliers=1_920, block_rams=600, block_kbits=36),
         external="2 GB DDR4",
-        engine_clock=100_000_000,
-        lanes=128,
+        clocks=((128, 100_000_000),),
         loader="kcu105",
         status=_PROJECT,
     ),

@@ -14,8 +14,8 @@ from .sequencer import ARRAY_OPS, FETCH, NEURON_OPS, Sequencer
 def dense_cycles(program: Program, *, training: bool = True) -> int:
     """Cycles in which a program runs if no source, row block, sweep or phase is left out.
 
-    A sample takes no more. Where nothing is skipped it takes less by a cycle for each halving of the softmax' sum that is not needed,
-    at most the binary logarithm of the number of classes for each time that the error is computed.
+    A sample takes no more. Where nothing is skipped it takes less by two cycles for each halving of the softmax' sum that is not needed:
+    of these there are at most the binary logarithm of the number of classes, each time that the error is computed.
 
     Parameters
     ----------
@@ -66,5 +66,5 @@ def _neurons(instruction: Instruction) -> int:
     if instruction.op == Op.PREDICT:
         return 2 * count + read + 2 + DRAIN + 4
     if instruction.op == Op.ERROR:
-        return 4 * count + 3 * read + 50 + count.bit_length() - 1 + DRAIN + 4
+        return 4 * count + 3 * read + 51 + 2 * (count.bit_length() - 1) + DRAIN + 4
     return count + DRAIN + 3

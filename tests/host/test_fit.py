@@ -1,20 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Engines that fit boards by themselves, and what is foretold of their speed."""
 
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from frenn.firmware.compiler import compile_network
-from frenn.firmware.errors import FitError
+from frenn.firmware.errors import FitError, FrennError
 from frenn.firmware.formats import Format
 from frenn.firmware.framing import Header, Kind, encode
 from frenn.firmware.network import Formats, Learning, Network, load_network
 from frenn.firmware.parameters import PRESETS, EngineParameters
 from frenn.firmware.protocol import Command, pack_inputs, request
-from frenn.host.board_verbs import board_design
+from frenn.host.board_verbs import board_design, parse_choice
 from frenn.host.cli import main
 from frenn.host.driver import Driver
 from frenn.host.fit import BoardMisfit, fit_engine
@@ -83,16 +82,45 @@ def test_networks_share_an_engine() -> None:
     # Each alone may do with less.
     assert both.update_shift == max(fit_engine(ULX3S, [network], lanes=8).update_shift for network in (LITTLE, wide))
     narrow = replace(wide, name="narrow", formats=Formats(weight=Format(True, 0, 8)))
-    with pytest.raises(FitError, match=r"no engine runs both 'little' and 'narrow': formats\.weight is S0\.11 in one and S0\.8 in the other"):
+    with pytest.raises(
+        FitError, match=r"no engine runs both 'little' and 'narrow': formats\.weight is S0\.11 in one and S0\.8 in the other"
+    ):
         fit_engine(ULX3S, [LITTLE, narrow])
 
 
 def test_every_choice_can_be_overridden() -> None:
     parameters = board_design(ULX3S, lanes=128, weight_depth=1000, clock=40, networks=[LITTLE]).parameters
     assert (parameters.lanes, parameters.weight_depth) == (128, 1000)
-    assert board_design(ULX3S, "small", 8, networks=[LITTLE]).parameters == replace(PRESETS["small"], lanes=8)
-    with pytest.raises(FitError, match="weight_depth must be"):
+    assert board_design(ULX3S, "small", networks=[LITTLE], lanes=8).parameters == replace(PRESETS["small"], lanes=8)
+    with pytest.raises(FitError, match=r"^network 'little' does not fit the engine: weight_depth must be"):
         board_design(ULX3S, weight_depth=8, networks=[LITTLE])
+    # Without networks, what is not chosen fills the board around what is.
+    free = fit_engine(ULX3S)
+    deep = fit_engine(ULX3S, neuron_depth=8192)
+    assert deep.neuron_depth == 8192 and deep.weight_depth < free.weight_depth
+    narrow = fit_engine(ULX3S, weight=Format(True, 0, 8))
+    assert (narrow.weight.width, narrow.mac_weight) == (9, narrow.weight) and narrow.weight_depth > free.weight_depth
+    assert fit_engine(ULX3S, weight_depth=1000).weight_depth == 1000
+    with pytest.raises(FrennError, match="engine: there is no parameter 'lane'; legal are lanes, weight, "):
+        fit_engine(ULX3S, lane=3)
+    assert parse_choice("weight=S0.8") == ("weight", Format(True, 0, 8)) and parse_choice("row_depth=64") == ("row_depth", 64)
+    for text, told in (
+        ("lanes", "lanes is an integer, as in --set lanes=4"),
+        ("weight=9", "'9' is no number format"),
+        ("x=1", "no parameter 'x'"),
+    ):
+        with pytest.raises(FrennError, match=told):
+            parse_choice(text)
+
+
+def test_lanes_are_weighed_by_their_clock() -> None:
+    network = load_network(EXAMPLES / "mnist-9bit.toml")
+    cycles = {lanes: dense_cycles(compile_network(network, fit_engine(ULX3S, [network], lanes=lanes))) for lanes in (64, 128)}
+    even = 100_000_000 * cycles[128] // cycles[64]
+    for faster in (1, 0):
+        board = replace(ULX3S, clocks=((64, 100_000_000), (128, even + faster)))
+        assert fit_engine(board, [network]).lanes == (128 if faster else 64)
+    assert [fit_engine(replace(ULX3S, clocks=((64, 80_000_000), (128, most)))).lanes for most in (39_000_000, 41_000_000)] == [64, 128]
     with pytest.raises(FitError, match="neuron_depth must be 1306"):
         board_design(ULX3S, "tiny", networks=[load_network(EXAMPLES / "mnist.toml")])
 
@@ -108,16 +136,18 @@ def test_build_takes_networks(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_check_tells_every_board(capsys: pytest.CaptureFixture[str]) -> None:
-    begin = time.monotonic()
+    network = load_network(EXAMPLES / "mnist-9bit.toml")
     assert main(["check", str(EXAMPLES / "mnist-9bit.toml")]) == 0
-    assert time.monotonic() > begin
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.strip()}
     assert set(BOARDS) <= set(lines)
     assert "does not fit: 16 lanes need 158 block RAMs of 108" in lines["ulx3s-45f"]
-    assert lines["ulx3s-85f"].split()[:5] == ["ulx3s-85f", "64", "170", "of", "208"]
-    cells = lines["ulx3s-85f"].split()
-    rate = BOARDS["ulx3s-85f"].engine_clock / sample_cycles(load_network(EXAMPLES / "mnist-9bit.toml"), fit_engine(ULX3S, []))
-    assert cells[-1] == "372" and cells[-3:-1] == [">=", f"{rate:.0f}"]
+    parameters = fit_engine(ULX3S, [network])
+    clock = ULX3S.engine_clock(parameters.lanes)
+    reached = speed(network, parameters, clock, ULX3S.uart.baud)
+    assert reached is not None
+    cells = [cell for cell in lines["ulx3s-85f"].split() if cell not in ("<=", ">=")]
+    assert cells[:5] == ["ulx3s-85f", f"{parameters.lanes}", f"{estimate(ULX3S, parameters)['block_rams'].used}", "of", "208"]
+    assert cells[-5:] == [f"{clock / 1e6:g}", f"{reached.cycles:.0f}", f"{reached.engine:.0f}", f"{reached.line:.0f}", "line"]
 
 
 @pytest.mark.parametrize("network", [LITTLE, Network.chain([20, 9, 3, 6, 5], name="long", seed=1)], ids=lambda network: network.name)
@@ -125,13 +155,14 @@ def test_dense_cycles_are_those_of_the_twin(network: Network, rng: np.random.Gen
     parameters = EngineParameters.for_network(network, 4)
     program = compile_network(network, parameters)
     inputs, labels = rng.integers(0, 256, (24, network.widths[0])), rng.integers(0, network.widths[-1], 24)
-    halvings = network.widths[-1].bit_length() - 1
+    unused = 2 * (network.widths[-1].bit_length() - 1)
     with Driver(Twin(build(parameters, optimize=0)), program, skip=0) as driver:
         driver.load(network.initial_weights())
         for sample in range(4):
             driver.clear_counters()
             driver.train(inputs[sample : sample + 1], labels[sample : sample + 1], sample, network.learning.rate_at(0))
-            assert 0 <= dense_cycles(program) - driver.counters()["run_cycles"] <= halvings
+            less = dense_cycles(program) - driver.counters()["run_cycles"]
+            assert less in range(0, unused + 1, 2)
         driver.clear_counters()
         driver.infer(inputs[:1])
         assert driver.counters()["run_cycles"] == dense_cycles(program, training=False)
@@ -140,7 +171,7 @@ def test_dense_cycles_are_those_of_the_twin(network: Network, rng: np.random.Gen
             driver.clear_counters()
             driver.train(inputs[:count], labels[:count], 0, network.learning.rate_at(0))
             totals.append(driver.counters()["cycles"])
-        assert 0 <= 20 * sample_cycles(network, parameters) - (totals[1] - totals[0]) <= 20 * (halvings + BETWEEN)
+        assert 0 <= 20 * sample_cycles(network, parameters) - (totals[1] - totals[0]) <= 20 * (unused + BETWEEN)
 
 
 # One frame, and one input word more than fits into one.
@@ -165,6 +196,5 @@ def test_measured_cycles_are_those_of_the_same_work() -> None:
     assert reached.cycles < sample_cycles(network, parameters)
     other = speed(replace(network, relaxation=replace(network.relaxation, free_sweeps=4)), parameters, 50_000_000, 3_000_000)
     assert other is not None and not other.measured
-    on_host = replace(network.learning, update="host") if hasattr(network.learning, "update") else None
-    if on_host is not None:
-        assert speed(replace(network, learning=on_host), parameters, 50_000_000, 3_000_000) is None
+    on_host = replace(network, learning=replace(network.learning, update="host", optimizer="adam", batch=16))
+    assert speed(on_host, parameters, 50_000_000, 3_000_000) is None

@@ -21,7 +21,7 @@ CELLS = {"ecp5": "EHXPLLL", "ice40": "SB_PLL40_PAD", "gowin": "rPLL", "xilinx7":
 
 def design(name: str, preset: str = "tiny") -> BoardDesign:
     board = find_board(name)
-    return BoardDesign(board=board, parameters=PRESETS[preset], clock=board.engine_clock, baud=board.uart.baud)
+    return BoardDesign(board=board, parameters=PRESETS[preset], clock=board.engine_clock(PRESETS[preset].lanes), baud=board.uart.baud)
 
 
 @pytest.mark.parametrize("name", BOARDS)
@@ -29,10 +29,14 @@ def test_table(name: str) -> None:
     board = BOARDS[name]
     assert board.name == name
     assert board.family in FAMILIES
-    assert 4 <= board.lanes <= 128
     assert len(board.clock_pins) in (1, 2)
-    made = design(name)
-    assert made.frequency == board.engine_clock, "a board's own clock is one that its PLL makes exactly"
+    lanes = [count for count, _ in board.clocks]
+    assert lanes == sorted(set(lanes)) and set(lanes) <= {4, 8, 16, 32, 64, 128}
+    for count, clock in board.clocks:
+        assert board.engine_clock(count) == board.engine_clock(count - 1) == clock
+        made = replace(design(name), clock=clock)
+        assert made.frequency == clock, "a board's own clock is one that its PLL makes exactly"
+    assert board.engine_clock(board.lanes + 1) == board.clocks[-1][1]
 
 
 @pytest.mark.parametrize("name", BOARDS)

@@ -41,7 +41,9 @@ def test_memories_are_those_of_the_gateware(parameters: EngineParameters, monkey
         (int(width), int(size)) for width, size in re.findall(r"^  memory width (\d+) size (\d+) ", text, re.MULTILINE)
     ) - Counter({(13, 256): 1})
     assert others == Counter((memory.bits, memory.depth) for memory in [*link_memories(), *distributed_memories(parameters)])
-    assert len(re.findall(r"^  cell \\MULT18X18D ", text, re.MULTILINE)) == estimate(find_board("ulx3s-85f"), parameters)["multipliers"].used
+    assert (
+        len(re.findall(r"^  cell \\MULT18X18D ", text, re.MULTILINE)) == estimate(find_board("ulx3s-85f"), parameters)["multipliers"].used
+    )
 
 
 # Counted in netlists of whole boards that Yosys made.
