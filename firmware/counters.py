@@ -34,5 +34,11 @@ ENGINE: Final = {
 }
 """Counters that depend on the lanes and on skipping."""
 
-NAMES: Final = (*GOLDEN, *ENGINE)
+LINE: Final = {
+    "framing_errors": "characters of the serial line that were dropped as their stop bit was low; the first 65,535 after reset are counted",
+    "overruns": "characters of the serial line that were dropped as the one before had not been taken; likewise",
+}
+"""Counters of a serial line; 0 where there is none."""
+
+NAMES: Final = (*GOLDEN, *ENGINE, *LINE)
 """All counters in the order in which the device returns them; each is 48 bits wide."""

@@ -63,7 +63,7 @@ def packets() -> str:
     """The page on packets, from `frenn.firmware.protocol`."""
     # The docstring's own table is in reStructuredText.
     head, table, tail = re.split(r"^(=[= ]+=\n.*^=[= ]+=)$", inspect.getdoc(protocol) or "", flags=re.MULTILINE | re.DOTALL)
-    meanings = {**counters.GOLDEN, **counters.ENGINE}
+    meanings = {**counters.GOLDEN, **counters.ENGINE, **counters.LINE}
     return _page(
         "Packets",
         "firmware/protocol.py",

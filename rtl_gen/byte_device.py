@@ -21,25 +21,35 @@ class ByteDevice(wiring.Component):
     parameters : EngineParameters
     link : LinkParameters, optional
     link_domain : str
-        Clock domain of the link and of both ports; another one than ``sync`` is crossed by `StreamCrossing`.
+        Clock domain of the link and of both streams; another one than ``sync`` is crossed by `StreamCrossing`.
+    line : bool
+        Whether there are ports for the counters of a serial line.
 
     Ports
     -----
     rx : In, stream of bytes
     tx : Out, stream of bytes
+    framing_error, overrun : In
+        Pulses to be counted, in the domain ``sync``.
 
     Latency and throughput are those of the two parts.
     """
 
-    def __init__(self, parameters: EngineParameters, link: LinkParameters | None = None, link_domain: str = "sync") -> None:
+    def __init__(
+        self, parameters: EngineParameters, link: LinkParameters | None = None, link_domain: str = "sync", line: bool = False
+    ) -> None:
         self.parameters = parameters
         self.link = LinkParameters() if link is None else link
         self.link_domain = link_domain
-        super().__init__({"rx": In(stream.Signature(8)), "tx": Out(stream.Signature(8))})
+        self.line = line
+        ports = {"framing_error": In(1), "overrun": In(1)} if line else {}
+        super().__init__({"rx": In(stream.Signature(8)), "tx": Out(stream.Signature(8)), **ports})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.device = device = Device(self.parameters)
+        m.submodules.device = device = Device(self.parameters, self.line)
+        if self.line:
+            m.d.comb += [device.framing_error.eq(self.framing_error), device.overrun.eq(self.overrun)]
         link = Link(self.link)
         m.submodules.link = DomainRenamer(self.link_domain)(link)
         connect(m, flipped(self.rx), link.rx)

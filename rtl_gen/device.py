@@ -31,18 +31,24 @@ class Device(wiring.Component):
     Parameters
     ----------
     parameters : EngineParameters
+    line : bool
+        Whether there are ports for the counters of a serial line.
 
     Ports
     -----
     request : In, stream of `packet.PACKET`
     answer : Out, stream of `packet.PACKET`
+    framing_error, overrun : In
+        Pulses to be counted.
 
     Throughput: written, a weight a cycle; an input a cycle.
     """
 
-    def __init__(self, parameters: EngineParameters) -> None:
+    def __init__(self, parameters: EngineParameters, line: bool = False) -> None:
         self.parameters = parameters
-        super().__init__({"request": In(stream.Signature(PACKET)), "answer": Out(stream.Signature(PACKET))})
+        self.line = line
+        ports = {"framing_error": In(1), "overrun": In(1)} if line else {}
+        super().__init__({"request": In(stream.Signature(PACKET)), "answer": Out(stream.Signature(PACKET)), **ports})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -50,6 +56,8 @@ class Device(wiring.Component):
         lanes = parameters.lanes
         m.submodules.engine = engine = Engine(parameters)
         control = engine.control
+        if self.line:
+            m.d.comb += [control.framing_error.eq(self.framing_error), control.overrun.eq(self.overrun)]
         m.submodules.requests = requests = StreamRegister(PACKET)
         m.submodules.answers = answers = StreamRegister(PACKET)
         connect(m, flipped(self.request), requests.i)

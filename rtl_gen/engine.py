@@ -28,10 +28,12 @@ CONTROL = wiring.Signature(
         "trained": Out(1),
         "inferred": Out(1),
         "zero_error": Out(1),
+        "framing_error": Out(1),
+        "overrun": Out(1),
         "clear_counters": Out(1),
     }
 )
-"""What a sample needs, stable while a program runs; the last four are pulses for the counters."""
+"""What a sample needs, stable while a program runs; the last six are pulses for the counters."""
 
 
 class Engine(wiring.Component):
@@ -196,6 +198,8 @@ class Engine(wiring.Component):
             "serial_issues": neurons.event_serial,
             "skipped_sources": issuer.event_skipped_sources,
             "skipped_columns": issuer.event_skipped_columns,
+            "framing_errors": control.framing_error,
+            "overruns": control.overrun,
         }
         m.d.comb += [getattr(performance, f"step_{name}").eq(steps[name]) for name in NAMES]
         return m

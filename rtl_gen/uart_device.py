@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The device behind a serial line: what a board's two pins are wired to."""
 
-from amaranth.hdl import DomainRenamer, Module
+from amaranth.hdl import Cat, DomainRenamer, Module, Signal
 from amaranth.lib import wiring
+from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out, connect
 
 from ..firmware.parameters import EngineParameters
@@ -34,7 +35,7 @@ class UartDevice(wiring.Component):
     tx : Out
         Pin to the host.
     framing_errors, overruns : Out
-        See `UartReceiver`; ``overruns`` stays 0.
+        See `UartReceiver`; ``overruns`` stays 0. The device counts them too, for the host to read.
 
     Latency and throughput are those of the parts.
     """
@@ -52,7 +53,7 @@ class UartDevice(wiring.Component):
         in_domain = DomainRenamer(self.link_domain)
         m.submodules.receiver = in_domain(receiver)
         m.submodules.transmitter = in_domain(transmitter)
-        m.submodules.device = device = ByteDevice(self.parameters, self.link, self.link_domain)
+        m.submodules.device = device = ByteDevice(self.parameters, self.link, self.link_domain, line=True)
         connect(m, receiver.o, device.rx)
         connect(m, device.tx, transmitter.i)
         m.d.comb += [
@@ -61,4 +62,9 @@ class UartDevice(wiring.Component):
             self.framing_errors.eq(receiver.framing_errors),
             self.overruns.eq(receiver.overruns),
         ]
+        # Each error turns a bit round, and the next one is a character away: long enough to be seen in any domain.
+        turned, seen = Signal(2), Signal(2)
+        m.submodules.errors = FFSynchronizer(Cat(receiver.framing_errors[0], receiver.overruns[0]), turned)
+        m.d.sync += seen.eq(turned)
+        m.d.comb += Cat(device.framing_error, device.overrun).eq(turned ^ seen)
         return m

@@ -36,7 +36,8 @@ struct Serial {
             pending.pop_front();
             return drive(now, pending);
         }
-        return (0x200u | (unsigned)pending.front() << 1) >> sent & 1;
+        // A word of nine bits turns the stop bit round.
+        return (0x200u ^ (unsigned)pending.front() << 1) >> sent & 1;
     }
 
     // Whether a character was complete with the level at a time.

@@ -369,6 +369,10 @@ class ByteTwin:
         self._library.send(np.frombuffer(data, dtype=np.uint8))
         return len(data)
 
+    def write_broken(self, byte: int) -> None:
+        """Queue a character whose stop bit is low; only a serial line has such."""
+        self._library.send(np.array([0x100 | byte], dtype=np.uint16))
+
     def read(self, limit: int, cycles: int = POLL) -> bytes:
         """Simulate at most so many cycles and return the bytes that came, at most ``limit`` and perhaps none."""
         buffer = np.zeros(limit, dtype=np.uint64)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from frenn.firmware.compiler import Program, compile_network
-from frenn.firmware.counters import ENGINE, NAMES
+from frenn.firmware.counters import NAMES
 from frenn.firmware.errors import LinkError
 from frenn.firmware.isa import INSTRUCTION_WORDS, encode_program
 from frenn.firmware.network import Network, Relaxation
@@ -111,7 +111,7 @@ class FakeDevice:
         if space is Space.WEIGHTS:
             return pack_weights(self.program.pack(self.golden.weights())[address : address + count])
         if space is Space.COUNTERS:
-            values = {**self.golden.counters(), **dict.fromkeys(ENGINE, 0), "cycles": self.cycles + (5 << 32)}
+            values = {**dict.fromkeys(NAMES, 0), **self.golden.counters(), "cycles": self.cycles + (5 << 32)}
             listed = [values[name] for name in NAMES[address : address + count]]
             return np.array([[value & 0xFFFFFFFF, value >> 32] for value in listed], dtype=np.uint32).reshape(-1)
         golden, layers = self.golden, self.program.layers

@@ -18,13 +18,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from frenn.firmware.compiler import compile_network
+from frenn.firmware.counters import LINE
 from frenn.firmware.errors import FrennError, LinkError
 from frenn.firmware.network import Network
 from frenn.firmware.parameters import EngineParameters
+from frenn.firmware.protocol import Register
 from frenn.host import device_report, selftest, targets
 from frenn.host import serial as serial_module
 from frenn.host.cli import main
 from frenn.host.driver import Driver
+from frenn.host.exchange import Exchange, write_register
+from frenn.host.link import ByteLink
 from frenn.host.run import load_run, load_weights
 from frenn.host.serial import SerialAddress, SerialPort, find_port, find_ports, open_link
 from frenn.host.serve import join
@@ -249,6 +253,23 @@ def test_info_and_selftest_on_a_port(board, capsys: pytest.CaptureFixture[str]) 
     for name, value in PARAMETERS.to_dict().items():
         assert f"    {name} {value}\n" in text
     assert "    trained 0\n" in text and "    bad 0\n" in text
+    assert "    framing_errors 0\n    overruns 0\n" in text
+
+
+def test_what_the_line_drops_is_counted() -> None:
+    twin = open_twin(PARAMETERS, link="uart")
+    assert isinstance(twin, ByteTwin)
+    exchange = Exchange(ByteLink(twin))
+    assert [exchange.counters()[name] for name in LINE] == [0, 0]
+    for byte in (0x00, 0x7E, 0xA5):
+        twin.write_broken(byte)
+        # The line rises before the next character.
+        twin.read(64, 2000)
+    assert twin.dropped == 3
+    assert [exchange.counters()[name] for name in LINE] == [3, 0]
+    exchange.write([write_register(Register.CLEAR, 1)])
+    assert [exchange.counters()[name] for name in LINE] == [0, 0]
+    exchange.close()
 
 
 def test_selftest_on_the_twin(capsys: pytest.CaptureFixture[str]) -> None:
