@@ -3,17 +3,18 @@
 
     python bench/boards.py build [--out DIR] [--only BOARD ...]
     python bench/boards.py page [--out DIR]
-    python bench/boards.py cycles --data-dir DIR
+    python bench/boards.py cycles --data-dir DIR [--networks NAME ...] [--lanes N ...]
 
 ``build`` goes on where it was stopped: what is built already is not built again. ``page`` writes the page alone. ``cycles`` measures on the
-compiled gateware how many cycles a training sample takes, for the predictions.
+compiled gateware how many cycles a training sample takes, for the predictions; what it has measured is kept at once. It must be done
+again when the gateware takes other cycles.
 """
 
 import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,7 +44,7 @@ EXTRA: Final[tuple[Entry, ...]] = (
 )
 """Builds besides each board's own engine."""
 
-MEASURED: Final = (("digits", "digits"), ("mnist-2x64", "mnist"), ("mnist", "mnist"))
+MEASURED: Final = {"digits": "digits", "mnist-2x64": "mnist", "mnist-9bit": "mnist", "mnist": "mnist"}
 """Example networks whose cycles are measured, and the data that they learn."""
 LANES: Final = (4, 16, 32, 64, 128)
 SAMPLES: Final = 50
@@ -71,8 +72,8 @@ multiply most in a second, and as many weights as the memory holds. `--preset`, 
 parameter of the engine, formats too), `--clock` and `--baud` override it. `frenn check NETWORK` says for every board whether the network
 fits, what of the FPGA it takes, its cycles a sample, samples a second of engine and line, and which of them is the limit.
 
-A ULX3S 85F carries 784-256-256-10 on MNIST with weights of 9 bits ([mnist-9bit.toml](../examples/mnist-9bit.toml)): with 64 lanes its
-weights take 144 of the 208 block RAMs, the whole engine 170.
+A ULX3S 85F carries 784-256-256-10 on MNIST with weights of 9 bits ([mnist-9bit.toml](../examples/mnist-9bit.toml), 97.95 % of the test
+samples right after 6 epochs, golden, seed 1): with 64 lanes its weights take 144 of the 208 block RAMs, the whole engine 170.
 
 The engine runs from the FPGA's PLL, in reset until it has locked, and is reached by a serial line:
 
@@ -139,7 +140,7 @@ def page(out: Path) -> str:
             continue
         for network in report["networks"]:
             if network["misfit"] is None and network["cycles"] is not None:
-                most, least = ("", "") if network["cycles_measured"] else ("at most ", "at least ")
+                most, least = ("", "") if network.get("cycles_measured", True) else ("at most ", "at least ")
                 lines.append(
                     f"| {entry[0]} | {engine_name(entry)} | {network['widths']} | {most}{network['cycles']:,.0f} | "
                     f"{least}{network['engine_samples_per_second']:,.0f} | {network['link_samples_per_second']:,.0f} |"
@@ -166,15 +167,24 @@ def _row(entry: Entry, report: dict[str, Any]) -> str:
     return f"| {entry[0]} | {engine_name(entry)} | {lanes} | {report['pll_mhz']:g} | {reached} | {' | '.join(use)} | {outcome} |"
 
 
-def measure(data_dir: str | None) -> None:
-    """Count the cycles of a sample of every network, for every number of lanes, and keep them."""
-    networks = []
-    for name, data in MEASURED:
-        path = ROOT / "examples" / f"{name}.toml"
-        cycles = {str(lanes): _cycles(path, data, data_dir, lanes) for lanes in LANES}
-        print(f"{load_network(path).name}: {cycles}", flush=True)
-        networks.append({"file": path.read_text(), "cycles": {lanes: count for lanes, count in cycles.items() if count is not None}})
-    write_atomic(CYCLES, (json.dumps({"networks": networks}, indent=2) + "\n").encode())
+def measure(data_dir: str | None, names: Sequence[str], lanes: Sequence[int]) -> None:
+    """Count the cycles of a sample of networks, for numbers of lanes, and keep each count."""
+    kept = {entry["file"]: entry["cycles"] for entry in json.loads(CYCLES.read_text())["networks"]}
+    files = {name: (ROOT / "examples" / f"{name}.toml").read_text() for name in MEASURED}
+    # What was counted for a network that has been changed since counts no more.
+    cycles: dict[str, dict[str, float]] = {name: kept.get(text, {}) for name, text in files.items()}
+    for name in names:
+        for count in lanes:
+            found = _cycles(ROOT / "examples" / f"{name}.toml", MEASURED[name], data_dir, count)
+            print(f"{name}, {count} lanes: {found}", flush=True)
+            cycles[name].pop(str(count), None)
+            if found is not None:
+                cycles[name][str(count)] = found
+            table = [
+                {"file": files[each], "cycles": dict(sorted(counts.items(), key=lambda item: int(item[0])))}
+                for each, counts in cycles.items()
+            ]
+            write_atomic(CYCLES, (json.dumps({"networks": table}, indent=2) + "\n").encode())
 
 
 def _cycles(path: Path, data: str, data_dir: str | None, lanes: int) -> float | None:
@@ -197,10 +207,12 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("builds"), help="folder of the builds (default builds)")
     parser.add_argument("--only", nargs="+", default=[], choices=BOARDS, metavar="BOARD", help="these boards alone")
     parser.add_argument("--data-dir", help="folder of the MNIST files")
+    parser.add_argument("--networks", nargs="+", default=list(MEASURED), choices=MEASURED, metavar="NAME", help="cycles of these alone")
+    parser.add_argument("--lanes", nargs="+", type=int, default=LANES, metavar="N", help=f"on so many lanes (default {LANES})")
     arguments = parser.parse_args()
     try:
         if arguments.what == "cycles":
-            measure(arguments.data_dir)
+            measure(arguments.data_dir, arguments.networks, arguments.lanes)
             return 0
         if arguments.what == "build":
             build_all(arguments.out, arguments.only)

@@ -10,6 +10,7 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -398,13 +399,41 @@ def test_flash_names_missing_libraries(
     assert capsys.readouterr().err == f"frenn: error: {told}\n"
 
 
-def test_matrix_of_boards_is_written_and_goes_on(
-    tools: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def load_bench() -> ModuleType:
     spec = importlib.util.spec_from_file_location("bench_boards", Path(__file__).parents[2] / "bench" / "boards.py")
     assert spec is not None and spec.loader is not None
     bench = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(bench)
+    return bench
+
+
+def test_cycles_are_kept_as_they_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = load_bench()
+    table = tmp_path / "cycles.json"
+    changed = {"file": "another network", "cycles": {"16": 3.0}}
+    digits = {"file": (Path(bench.ROOT) / "examples" / "digits.toml").read_text(), "cycles": {"16": 1.0, "64": 2.0}}
+    table.write_text(json.dumps({"networks": [changed, digits]}))
+    monkeypatch.setattr(bench, "CYCLES", table)
+    counts = {4: None, 16: 7.5, 128: 4.0}
+    seen = []
+
+    def count(path: Path, data: str, data_dir: str | None, lanes: int) -> float | None:
+        seen.append(json.loads(table.read_text()))
+        return counts[lanes]
+
+    monkeypatch.setattr(bench, "_cycles", count)
+    monkeypatch.setattr(sys, "argv", ["boards.py", "cycles", "--networks", "digits", "--lanes", "128", "16", "4"])
+    assert bench.main() == 0
+    entries = {entry["file"]: entry["cycles"] for entry in json.loads(table.read_text())["networks"]}
+    assert entries[digits["file"]] == {"16": 7.5, "64": 2.0, "128": 4.0} and changed["file"] not in entries
+    assert list(entries[digits["file"]]) == ["16", "64", "128"] and len(entries) == len(bench.MEASURED)
+    assert {"16": 1.0, "64": 2.0, "128": 4.0} in [entry["cycles"] for entry in seen[1]["networks"]]
+
+
+def test_matrix_of_boards_is_written_and_goes_on(
+    tools: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench = load_bench()
     page = tmp_path / "boards.md"
     monkeypatch.setattr(bench, "PAGE", page)
     tools.yosys(cells={"SB_LUT4": 900, "SB_DFF": 100, "LUT6": 900})
