@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The engine: sequencer, issuer, lane array, neuron unit and counters joined."""
 
-from amaranth.hdl import Module, signed
+from amaranth.hdl import Cat, Module, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect
 
@@ -10,6 +10,7 @@ from ..firmware.counters import NAMES
 from ..firmware.parameters import EngineParameters
 from .event_list import INDEX_BITS
 from .instruction import INSTRUCTION_BITS
+from .interlock import Interlock
 from .issuer import Issuer
 from .lane_array import LaneArray
 from .neurons import NeuronUnit
@@ -100,6 +101,7 @@ class Engine(wiring.Component):
         m = Module()
         parameters, control = self.parameters, self.control
         m.submodules.sequencer = sequencer = Sequencer(parameters)
+        m.submodules.interlock = interlock = Interlock()
         m.submodules.issuer = issuer = Issuer(parameters)
         m.submodules.array = array = LaneArray(parameters)
         m.submodules.neurons = neurons = NeuronUnit(parameters)
@@ -126,19 +128,32 @@ class Engine(wiring.Component):
             sequencer.skip_right.eq(control.skip_right),
             sequencer.changed.eq(neurons.changed),
             sequencer.wrong.eq(neurons.wrong),
-            sequencer.idle_array.eq(issuer.idle),
-            sequencer.idle_neurons.eq(neurons.idle),
+            sequencer.array_may.eq(interlock.array_may),
+            sequencer.neurons_may.eq(interlock.neurons_may),
+            sequencer.all_idle.eq(interlock.all_idle),
+            sequencer.neurons_idle.eq(interlock.neurons_idle),
+            interlock.instruction.eq(sequencer.instruction),
+            interlock.issuing.eq(issuer.issuing),
+            interlock.latest.eq(issuer.latest),
+            interlock.complete.eq(issuer.complete),
+            interlock.learning.eq(issuer.learning),
+            interlock.array.eq(issuer.current),
+            interlock.idle.eq(neurons.idle),
+            interlock.reading.eq(neurons.reading),
+            interlock.neurons.eq(neurons.current),
             issuer.start.eq(sequencer.start_array),
             issuer.instruction.eq(sequencer.instruction),
             issuer.rate.eq(control.rate),
+            issuer.sum_tag.eq(array.sum_tag),
             issuer.entry_index.eq(neurons.entry_index),
             issuer.entry_value.eq(neurons.entry_value),
             issuer.count.eq(neurons.count),
+            issuer.walk.eq(neurons.current),
+            issuer.walk_idle.eq(neurons.idle),
+            issuer.length.eq(neurons.length),
+            issuer.row.eq(neurons.row),
             issuer.changed_block.eq(neurons.changed_block),
             issuer.valued_block.eq(neurons.valued_block),
-            array.transposed.eq(issuer.transposed),
-            array.update.eq(issuer.update),
-            array.nearest.eq(issuer.nearest),
             array.seed.eq(control.seed),
             array.step.eq(control.step),
             array.load_step.eq(self.load_step),
@@ -149,14 +164,21 @@ class Engine(wiring.Component):
             self.fetched.eq(array.fetched),
             neurons.start.eq(sequencer.start_neurons),
             neurons.instruction.eq(sequencer.instruction),
+            neurons.sweep.eq(sequencer.sweep),
+            neurons.follows.eq(interlock.follows),
+            neurons.follow_tag.eq(issuer.latest),
+            neurons.complete.eq(issuer.complete),
+            neurons.sums_begin.eq(Cat(issuer.start & issuer.latest, issuer.start & ~issuer.latest)),
             neurons.label.eq(control.label),
             neurons.skip_sources.eq(control.skip_sources),
             neurons.sum.eq(array.sum),
             neurons.sum_valid.eq(array.sum_valid),
             neurons.sum_restart.eq(array.sum_restart),
             neurons.sum_overwrite.eq(array.sum_overwrite),
-            neurons.sum_target.eq(issuer.current.target),
-            neurons.sum_shift.eq(issuer.current.shift),
+            neurons.sum_final.eq(array.sum_final),
+            neurons.sum_tag.eq(array.sum_tag),
+            neurons.sum_target.eq(issuer.sum_target),
+            neurons.sum_shift.eq(issuer.sum_shift),
             neurons.input_begin.eq(self.input_begin),
             neurons.input_push.eq(self.input_push),
             neurons.input_value.eq(self.input_value),

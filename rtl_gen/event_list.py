@@ -35,6 +35,8 @@ class EventList(wiring.Component):
         A layer's list begins anew at ``base``; ``node`` is the layer's number.
     push, index, value : In
         Append a pair; at the earliest in the cycle after ``begin``.
+    length : Out
+        Pairs of the list that is written which can be read.
     read_address, entry : In, Out
         A pair, `latency` cycles after its address; not one that is pushed in the cycle of its address.
     read_node, count : In, Out
@@ -58,6 +60,7 @@ class EventList(wiring.Component):
                 "push": In(1),
                 "index": In(INDEX_BITS),
                 "value": In(signed(value_bits)),
+                "length": Out(INDEX_BITS),
                 "read_address": In(range(depth)),
                 "entry": Out(self.layout),
                 "read_node": In(range(nodes)),
@@ -87,14 +90,13 @@ class EventList(wiring.Component):
         m.submodules.counts = counts = BlockMemory(INDEX_BITS, self.nodes)
 
         address = Signal(range(self.depth), reset_less=True)
-        length = Signal(INDEX_BITS, reset_less=True)
         node = Signal(range(self.nodes), reset_less=True)
         dirty = Signal()
         m.d.sync += dirty.eq(self.begin | self.push)
         with m.If(self.begin):
-            m.d.sync += [address.eq(self.base), length.eq(0), node.eq(self.node)]
+            m.d.sync += [address.eq(self.base), self.length.eq(0), node.eq(self.node)]
         with m.Elif(self.push):
-            m.d.sync += [address.eq(address + 1), length.eq(length + 1)]
+            m.d.sync += [address.eq(address + 1), self.length.eq(self.length + 1)]
         m.d.comb += [
             entries.write_enable.eq(self.push),
             entries.write_address.eq(address),
@@ -102,7 +104,7 @@ class EventList(wiring.Component):
             entries.write_data.value.eq(self.value),
             counts.write_enable.eq(dirty),
             counts.write_address.eq(node),
-            counts.write_data.eq(length),
+            counts.write_data.eq(self.length),
             entries.read_address.eq(self.read_address),
             self.entry.eq(entries.read_data),
             counts.read_address.eq(self.read_node),

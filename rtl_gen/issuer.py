@@ -30,6 +30,9 @@ PASS: Final = SUM_LATENCY - 1
 class Issuer(wiring.Component):
     """Walks row blocks (outer loop) and sources or columns (inner loop), leaving out what changes nothing.
 
+    The next instruction may begin while the sums of the last one are on their way. A forward pass follows the neuron unit's walk
+    through the list that it writes; passes over rows follow it row block by row block.
+
     Parameters
     ----------
     parameters : EngineParameters
@@ -37,19 +40,28 @@ class Issuer(wiring.Component):
     Ports
     -----
     start, instruction : In
-        Execute; only while `idle`.
+        Execute; only while not `issuing`, and when the tag that is not `latest` is `complete`.
     rate : In
         Minus log2 of the learning rate.
-    idle : Out
-        The last instruction's sums are in the drives, its weights in the memory.
+    issuing : Out
+        Commands are still to come.
+    latest : Out
+        Tag of the last instruction that began; tags take turns.
+    complete : Out, 2
+        By tag: the instruction's sums are in the drives, its weights in the memory.
+    learning : Out
+        An update is not complete.
     current : Out
-        The instruction under way.
-    transposed, update, nearest : Out
-        Mode of the lane array.
+        The last instruction that began.
     command : Out
         See `lane_array.command_signature`.
+    sum_tag, sum_target, sum_shift : In, Out, Out
+        Where the sums of an instruction under way go, at once.
     list_full, list_address, list_node : Out
         Entry of an event list wanted; `entry_index`, `entry_value`, `count` : In, `neurons.LIST_LATENCY` cycles later.
+    walk, walk_idle, length, row : In
+        The neuron unit's instruction and whether it has finished; how many pairs of the list can be asked for; the row block that
+        it writes.
     block, changed_block, valued_block : Out, In, In
         Flags of a row block, at once.
     event_forward, event_transposed, event_update : Out
@@ -59,9 +71,10 @@ class Issuer(wiring.Component):
     event_skipped_sources, event_skipped_columns : Out
         Sources or columns left out.
 
-    The first command comes `ISSUE` + 3 cycles after the start of a transposed pass, `LOOK` - 1 later in the others. Throughput one
+    The first command comes `ISSUE` + 4 cycles after the start of a transposed pass, `LOOK` - 1 later in the others. Throughput one
     command a cycle, beside two cycles for each row block, skipped or not. A block's last command waits: forward, until the block before
-    has had a cycle for each of its rows and one more; transposed, until `PASS` - 3 cycles after the block's first.
+    has had a cycle for each of its rows and one more; transposed, until `PASS` - 3 cycles after the block's first. The sums of one
+    instruction come at the earliest `SUM_LATENCY` cycles after those of the one before.
     """
 
     def __init__(self, parameters: EngineParameters) -> None:
@@ -73,18 +86,25 @@ class Issuer(wiring.Component):
                 "start": In(1),
                 "instruction": In(INSTRUCTION),
                 "rate": In(5),
-                "idle": Out(1),
+                "issuing": Out(1),
+                "latest": Out(1),
+                "complete": Out(2),
+                "learning": Out(1),
                 "current": Out(INSTRUCTION),
-                "transposed": Out(1),
-                "update": Out(1),
-                "nearest": Out(1),
                 "command": Out(command_signature(parameters)),
+                "sum_tag": In(1),
+                "sum_target": Out(neurons),
+                "sum_shift": Out(6),
                 "list_full": Out(1),
                 "list_address": Out(neurons),
                 "list_node": Out(range(parameters.program_depth)),
                 "entry_index": In(INDEX_BITS),
                 "entry_value": In(signed(parameters.vector_bits + 1)),
                 "count": In(INDEX_BITS),
+                "walk": In(INSTRUCTION),
+                "walk_idle": In(1),
+                "length": In(INDEX_BITS),
+                "row": In(range(parameters.row_depth)),
                 "block": Out(range(parameters.row_depth)),
                 "changed_block": In(1),
                 "valued_block": In(1),
@@ -182,12 +202,8 @@ class Issuer(wiring.Component):
         parameters = self.parameters
         lanes = parameters.lanes
         now = self.current
-        transposed = self.transposed
-        m.d.comb += [
-            self.list_full.eq(now.full),
-            self.list_node.eq(now.node),
-            self.nearest.eq(now.nearest),
-        ]
+        transposed, update, forward = Signal(), Signal(), Signal()
+        m.d.comb += [self.list_full.eq(now.full), self.list_node.eq(now.node)]
 
         base = Signal(range(parameters.weight_depth), reset_less=True)
         left = Signal(INDEX_BITS, reset_less=True)
@@ -209,10 +225,23 @@ class Issuer(wiring.Component):
         ]
         with m.If(transposed):
             m.d.sync += active.eq(self.changed_block | (now.first & first_block))
-        with m.Elif(self.update):
+        with m.Elif(update):
             m.d.sync += active.eq(self.valued_block & some)
         with m.Else():
             m.d.sync += active.eq(some | now.first)
+
+        # The list or the rows may still be written.
+        list_follows, rows_follow = Signal(), Signal()
+        given, walk = self.instruction, self.walk
+        written_list = (walk.node == given.node) & Mux(given.full, (walk.op == Op.ACTIVATE) & ~walk.full, walk.op != Op.SNAPSHOT)
+        with m.If(self.walk_idle):
+            m.d.sync += [list_follows.eq(0), rows_follow.eq(0)]
+        with m.Elif(self.start):
+            m.d.sync += [
+                list_follows.eq(written_list & (given.op != Op.TRANSPOSED)),
+                rows_follow.eq((walk.row == given.row) & (given.op != Op.FORWARD)),
+            ]
+        lead = Signal()
 
         # A forward block's sums leave the chain before the next block's come; a transposed pass waits for its drives.
         spacing = Signal(range(max(lanes, PASS) + 1))
@@ -220,10 +249,19 @@ class Issuer(wiring.Component):
         m.d.sync += spaced.eq(spacing <= 1)
         with m.If(spacing != 0):
             m.d.sync += spacing.eq(spacing - 1)
+        # The sums of another instruction keep their distance.
+        later = self.transposed_latency - LaneArray.forward_latency
+        forward_hold = Signal(range(lanes + SUM_LATENCY + max(later, 0) + 2))
+        transposed_hold = Signal(range(lanes + SUM_LATENCY + max(-later, 0) + 2))
+        forward_held, transposed_held = Signal(), Signal()
+        m.d.sync += [forward_held.eq(forward_hold > 1), transposed_held.eq(transposed_hold > 1)]
+        for hold in (forward_hold, transposed_hold):
+            with m.If(hold != 0):
+                m.d.sync += hold.eq(hold - 1)
+
         forward_drain = ISSUE + LaneArray.forward_latency + SUM_LATENCY
         transposed_drain = ISSUE + self.transposed_latency + SUM_LATENCY
         update_drain = ISSUE + LaneArray.update_latency + 1
-        drain = Signal(range(max(forward_drain + lanes, transposed_drain, update_drain) + 1))
 
         issue, last, go = Signal(), Signal(), Signal()
         single = Signal(reset_less=True)
@@ -236,33 +274,63 @@ class Issuer(wiring.Component):
                 turn.eq(turn + ROW_ROTATION * lanes % RANDOM_BITS),
             ]
         look = Signal(range(LOOK))
-        m.d.sync += [self.event_skipped_sources.eq(0), self.event_skipped_columns.eq(0)]
+        m.d.sync += [lead.eq(0), self.event_skipped_sources.eq(0), self.event_skipped_columns.eq(0)]
+        m.d.comb += self.issuing.eq(1)
         with m.FSM():
             with m.State("IDLE"):
-                m.d.comb += self.idle.eq(1)
-                m.d.sync += [
-                    now.eq(self.instruction),
-                    self.transposed.eq(self.instruction.op == Op.TRANSPOSED),
-                    self.update.eq(self.instruction.op == Op.UPDATE),
-                    base.eq(self.instruction.weights),
-                    self.block.eq(self.instruction.row),
-                    left.eq(self.instruction.rows),
-                    turn.eq(0),
-                    first_block.eq(1),
-                    look.eq(LOOK - 2),
-                ]
+                m.d.comb += self.issuing.eq(0)
+                m.d.sync += [inner.eq(0), empty.eq(0), look.eq(LOOK - 2)]
                 with m.If(self.start):
+                    m.d.sync += [
+                        now.eq(given),
+                        self.latest.eq(~self.latest),
+                        transposed.eq(given.op == Op.TRANSPOSED),
+                        update.eq(given.op == Op.UPDATE),
+                        forward.eq(given.op == Op.FORWARD),
+                        base.eq(given.weights),
+                        self.block.eq(given.row),
+                        left.eq(given.rows),
+                        turn.eq(0),
+                        first_block.eq(1),
+                    ]
+                    m.next = "BEGIN"
+            with m.State("BEGIN"):
+                with m.If(transposed | (forward & list_follows)):
+                    m.next = "BLOCK"
+                with m.Elif(~list_follows):
                     m.next = "LIST"
-                    with m.If(self.instruction.op == Op.TRANSPOSED):
-                        m.next = "BLOCK"
             with m.State("LIST"):
                 m.d.sync += look.eq(look - 1)
                 with m.If(look == 0):
                     m.next = "BLOCK"
+                    with m.If(inner != 0):
+                        m.next = "REST"
+            with m.State("REST"):
+                m.d.sync += [
+                    inner_left.eq(length - inner),
+                    single.eq(length == inner + 1),
+                    self.event_skipped_sources.eq(now.columns - length),
+                ]
+                m.next = "RUN"
             with m.State("BLOCK"):
                 with m.If(transposed):
                     m.d.sync += spacing.eq(PASS - 2)
-                m.next = "CHOOSE"
+                # A block whose rows are not yet written, or whose sums would come too early.
+                waits = (rows_follow & (self.block == self.row)) | (transposed & first_block & transposed_held)
+                with m.If(~waits):
+                    m.next = "CHOOSE"
+                    with m.If(forward & list_follows):
+                        m.next = "FOLLOW"
+            with m.State("FOLLOW"):
+                # Seen a cycle late, and the last source is left for RUN: so two more must be there.
+                m.d.sync += lead.eq(self.length > inner + 2)
+                m.d.comb += issue.eq(lead)
+                with m.If(issue):
+                    m.d.sync += inner.eq(inner + 1)
+                with m.If(~list_follows):
+                    m.d.comb += issue.eq(0)
+                    m.d.sync += look.eq(LOOK - 2)
+                    m.next = "LIST"
             with m.State("CHOOSE"):
                 m.d.sync += [inner.eq(0), inner_left.eq(length), single.eq(length <= 1), empty.eq(length == 0)]
                 with m.If(active):
@@ -276,52 +344,80 @@ class Issuer(wiring.Component):
                     m.d.comb += next_block.eq(1)
                     m.next = "BLOCK"
                     with m.If(final):
-                        m.next = "DRAIN"
+                        m.next = "IDLE"
             with m.State("RUN"):
                 m.d.comb += [
                     last.eq(single),
-                    issue.eq(~last | self.update | spaced),
+                    issue.eq(~last | update | (spaced & ~(forward & first_block & forward_held))),
                     go.eq(issue & last),
                 ]
                 with m.If(issue):
                     m.d.sync += [inner.eq(inner + 1), inner_left.eq(inner_left - 1), single.eq(inner_left == 2)]
                 with m.If(go):
                     m.d.comb += next_block.eq(1)
-                    m.d.sync += first_block.eq(0)
-                    with m.If(now.op == Op.FORWARD):
-                        m.d.sync += [spacing.eq(rows), drain.eq(forward_drain + rows)]
-                    with m.Elif(transposed):
-                        m.d.sync += drain.eq(transposed_drain)
-                    with m.Else():
-                        m.d.sync += drain.eq(update_drain)
+                    m.d.sync += [first_block.eq(0), inner.eq(0), empty.eq(0)]
+                    with m.If(forward):
+                        m.d.sync += spacing.eq(rows)
                     m.next = "BLOCK"
                     with m.If(final):
-                        m.next = "DRAIN"
-            with m.State("DRAIN"):
-                with m.If(drain == 0):
-                    m.next = "IDLE"
-        with m.If((drain != 0) & ~go):
-            m.d.sync += drain.eq(drain - 1)
+                        m.next = "IDLE"
+        with m.If(go & forward):
+            m.d.sync += [
+                forward_hold.eq(rows + SUM_LATENCY),
+                transposed_hold.eq(Mux(rows + SUM_LATENCY > later, rows + SUM_LATENCY - later, 0)),
+            ]
+        with m.If(issue & transposed):
+            m.d.sync += [forward_hold.eq(max(later + 1 + SUM_LATENCY, 0)), transposed_hold.eq(1 + SUM_LATENCY)]
+
+        # What is complete: every command is out, and the last one has arrived.
+        for tag in range(2):
+            target = Signal(range(parameters.neuron_depth), name=f"target_{tag}", reset_less=True)
+            shift = Signal(6, name=f"shift_{tag}", reset_less=True)
+            pending, learns = Signal(name=f"pending_{tag}"), Signal(name=f"learns_{tag}", reset_less=True)
+            drain = Signal(range(max(forward_drain + lanes, transposed_drain, update_drain) + 1), name=f"drain_{tag}")
+            here = self.latest == tag
+            with m.If(self.start & ~here):
+                m.d.sync += [pending.eq(1), learns.eq(given.op == Op.UPDATE), target.eq(given.target), shift.eq(given.shift)]
+            with m.Elif((drain == 0) & ~(self.issuing & here)):
+                m.d.sync += pending.eq(0)
+            with m.If(go & here):
+                m.d.sync += drain.eq(Mux(forward, forward_drain + rows, Mux(transposed, transposed_drain, update_drain)))
+            with m.Elif(drain != 0):
+                m.d.sync += drain.eq(drain - 1)
+            m.d.comb += self.complete[tag].eq(~pending)
+            with m.If(pending & learns):
+                m.d.comb += self.learning.eq(1)
+            with m.If(self.sum_tag == tag):
+                m.d.comb += [self.sum_target.eq(target), self.sum_shift.eq(shift)]
 
         # The list is read while the block's part of the address waits; then both meet.
         read = 1 + LIST_LATENCY
         none = delay(m, empty, read, "none")
         column = Signal(INDEX_BITS, reset_less=True)
         value = Signal.like(self.entry_value, reset_less=True)
+        crossing = delay(m, transposed, read, "crossing")
         m.d.sync += [
             self.list_address.eq(now.source + inner),
-            column.eq(Mux(transposed, delay(m, inner, read, "inner"), Mux(none, 0, self.entry_index))),
+            column.eq(Mux(crossing, delay(m, inner, read, "inner"), Mux(none, 0, self.entry_index))),
             value.eq(Mux(none, 0, self.entry_value)),
         ]
+        # These change when the last command of the instruction before has used them.
         shift = Signal(range(parameters.broadcast_bits), reset_less=True)
-        m.d.sync += shift.eq(now.shift - self.rate)
+        first_column = Signal.like(now.column, reset_less=True)
+        with m.If(delay(m, self.start, read, "begun", reset_less=False)):
+            m.d.sync += [shift.eq(now.shift - self.rate), first_column.eq(now.column)]
         command = self.command
         flags = {
             "valid": issue,
+            "transposed": transposed,
+            "update": update,
+            "nearest": now.nearest,
             "start": inner == 0,
             "last": last,
             "restart": (inner == 0) & transposed | first_block & ~transposed,
             "overwrite": now.first & (first_block | ~transposed),
+            "final": final | ~transposed,
+            "tag": self.latest,
         }
         waited = {
             name: delay(m, part, read + 1, name) for name, part in (("base", base), ("block", self.block), ("rows", rows), ("turn", turn))
@@ -331,17 +427,19 @@ class Issuer(wiring.Component):
             command.row.eq(waited["block"]),
             command.rows.eq(waited["rows"]),
             command.turn.eq(waited["turn"]),
-            command.column.eq(now.column + column),
-            command.value.eq(Mux(self.update, (value << shift)[: parameters.broadcast_bits].as_signed(), value)),
+            command.column.eq(first_column + column),
         ]
         for name, flag in flags.items():
-            m.d.sync += getattr(command, name).eq(delay(m, flag, read + 1, name, reset_less=name != "valid"))
+            arrived = delay(m, flag, read + 1, name, reset_less=name != "valid")
+            m.d.sync += getattr(command, name).eq(arrived)
+            if name == "update":
+                m.d.sync += command.value.eq(Mux(arrived, (value << shift)[: parameters.broadcast_bits].as_signed(), value))
 
         counts = issue & ~empty
         m.d.sync += [
-            self.event_forward.eq(counts & ~transposed & ~self.update),
+            self.event_forward.eq(counts & forward),
             self.event_transposed.eq(issue & transposed),
-            self.event_update.eq(issue & self.update),
+            self.event_update.eq(issue & update),
             self.event_lanes.eq(Mux(counts, rows, Const(0))),
         ]
         return m

@@ -26,8 +26,10 @@ class Lane(wiring.Component):
 
     Ports
     -----
-    transposed, update, nearest : In
-        What the lane does; stable while operands are under way. Neither of the first two: forward.
+    transposed, update : In
+        At time 0: what the lane multiplies. Neither of them: forward.
+    nearest : In
+        An update rounds to nearest, at time `update_latency`.
     weight : In, signed
         Word of the weight memory: at time 0, or at time `update_latency` for an update.
     value : In, signed(broadcast_bits)

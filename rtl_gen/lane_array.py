@@ -26,14 +26,17 @@ def command_signature(parameters: EngineParameters) -> wiring.Signature:
     -------
     valid : 1
         There is something to multiply.
+    transposed, update, nearest : 1
+        What is done; neither of the first two: forward. An update rounds to nearest.
     address : weight address
     row : row block of the values that the lanes multiply with (transposed, update)
     value : signed(broadcast_bits)
         Source value (forward, update).
     start, last : 1
         First and last product of a row block (forward).
-    restart, overwrite : 1
-        For the sums: their drives start again at the target's first neuron; they replace what is there.
+    restart, overwrite, final, tag : 1
+        For the sums: their drives start again at the target's first neuron; they replace what is there; no other sum of the
+        instruction follows for the same drive; which of the instructions under way they are of.
     rows : range(lanes + 1)
         Rows of the block, which is how many sums a forward block gives.
     column, turn : 20, 5
@@ -42,6 +45,9 @@ def command_signature(parameters: EngineParameters) -> wiring.Signature:
     return wiring.Signature(
         {
             "valid": Out(1),
+            "transposed": Out(1),
+            "update": Out(1),
+            "nearest": Out(1),
             "address": Out(range(parameters.weight_depth)),
             "row": Out(range(parameters.row_depth)),
             "value": Out(signed(parameters.broadcast_bits)),
@@ -49,6 +55,8 @@ def command_signature(parameters: EngineParameters) -> wiring.Signature:
             "last": Out(1),
             "restart": Out(1),
             "overwrite": Out(1),
+            "final": Out(1),
+            "tag": Out(1),
             "rows": Out(range(parameters.lanes + 1)),
             "column": Out(20),
             "turn": Out(5),
@@ -83,15 +91,15 @@ class LaneArray(wiring.Component):
 
     Ports
     -----
-    transposed, update, nearest : In
-        Mode; stable while commands are under way.
     seed, step : In, 32
-        For the random words; stable likewise.
+        For the random words; stable while commands are under way.
     command : In
-        See `command_signature`. Forward: the next ``last`` comes at least ``rows`` cycles after that of a block.
+        See `command_signature`. Forward: the next ``last`` comes at least ``rows`` cycles after that of a block. A sum of either kind
+        has the port to itself: no other one may be due in its cycle. No other command comes within `Lane.update_latency` cycles
+        after an update.
     rows : In
         See `row_signature`; visible to commands from the next cycle on.
-    sum, sum_valid, sum_restart, sum_overwrite : Out
+    sum, sum_valid, sum_restart, sum_overwrite, sum_final, sum_tag : Out
         Sums: of a forward block one per row in their order, from `forward_latency` cycles after ``last`` on; of a transposed
         pass one per command, `transposed_latency` cycles after it.
     clipped : Out
@@ -120,9 +128,6 @@ class LaneArray(wiring.Component):
         self.parameters = parameters
         super().__init__(
             {
-                "transposed": In(1),
-                "update": In(1),
-                "nearest": In(1),
                 "seed": In(32),
                 "step": In(32),
                 "command": In(command_signature(parameters)),
@@ -131,6 +136,8 @@ class LaneArray(wiring.Component):
                 "sum_valid": Out(1),
                 "sum_restart": Out(1),
                 "sum_overwrite": Out(1),
+                "sum_final": Out(1),
+                "sum_tag": Out(1),
                 "clipped": Out(range(parameters.lanes + 1)),
                 "load_step": In(1),
                 "load_value": In(signed(parameters.weight.width)),
@@ -172,15 +179,20 @@ class LaneArray(wiring.Component):
             return fan_out(m, early, count, name, cycles=BROADCAST, reset_less=reset_less)
 
         # An update meets its weight when the product is ready, so its address waits at the head, not its weight in the lanes.
+        learning = command.valid & command.update
         address = Signal(range(parameters.weight_depth), reset_less=True)
-        m.d.sync += address.eq(Mux(self.update, delay(m, command.address, Lane.update_latency, "waiting"), command.address))
+        waiting, waited = (
+            delay(m, value, Lane.update_latency, name, reset_less=name != "waits")
+            for value, name in ((command.address, "waiting"), (learning, "waits"))
+        )
+        m.d.sync += address.eq(Mux(waited, waiting, command.address))
         with m.If(self.fetch):
             m.d.sync += address.eq(self.load_address)
         m.d.comb += weights.read_address.eq(address)
 
         m.d.comb += [random.seed.eq(self.seed), random.step.eq(self.step), random.column.eq(command.column), random.turn.eq(command.turn)]
         words = to_lanes(random.word, self.operand_time + Lane.update_latency - RandomWords.latency, "word")
-        forward = command.valid & ~self.transposed & ~self.update
+        forward = command.valid & ~command.transposed & ~command.update
         captured = forward & command.last
         value = to_lanes(command.value, self.operand_time, "value")
         row = to_lanes(command.row, self.operand_time - 1, "row")
@@ -188,21 +200,21 @@ class LaneArray(wiring.Component):
         start = to_lanes(command.start, self.operand_time, "start")
         capture = to_lanes(captured, self.operand_time, "capture", reset_less=False)
         chain_weight = to_lanes(self.fetch, self.operand_time, "fetch", reset_less=False)
-        transposed = to_lanes(self.transposed, BROADCAST, "transposed")
-        update = to_lanes(self.update, BROADCAST, "update")
-        nearest = to_lanes(self.nearest, BROADCAST, "nearest")
+        transposed = to_lanes(command.transposed, self.operand_time, "transposed")
+        update = to_lanes(command.update, self.operand_time, "update")
+        nearest = to_lanes(command.nearest, self.operand_time + Lane.update_latency, "nearest")
 
         # A captured block leaves the chain row by row; the steps are counted before they set out for the lanes.
         arriving = self.operand_time + Lane.chain_latency - 1 - BROADCAST
         arrives = delay(m, captured, arriving, "arrives", reset_less=False)
         block_rows = delay(m, command.rows, arriving, "rows")
-        block_restart = delay(m, command.restart, arriving, "restart")
-        block_overwrite = delay(m, command.overwrite, arriving, "overwrite")
+        block_restart, *block_marks = (delay(m, getattr(command, name), arriving, name) for name in ("restart", "overwrite", "final", "tag"))
         left = Signal(range(count + 1))
-        leaving, restart, overwrite = Signal(), Signal(reset_less=True), Signal(reset_less=True)
+        leaving, restart = Signal(), Signal(reset_less=True)
+        marks = Signal(3, reset_less=True)
         m.d.sync += restart.eq(0)
         with m.If(arrives):
-            m.d.sync += [left.eq(block_rows), leaving.eq(1), restart.eq(block_restart), overwrite.eq(block_overwrite)]
+            m.d.sync += [left.eq(block_rows), leaving.eq(1), restart.eq(block_restart), marks.eq(Cat(*block_marks))]
         with m.Elif(leaving):
             m.d.sync += [left.eq(left - 1), leaving.eq(left != 1)]
         step = to_lanes(self.load_step | leaving, BROADCAST, "step", reset_less=False)
@@ -211,7 +223,6 @@ class LaneArray(wiring.Component):
         written_in = self.operand_time + Lane.learned_latency + 1 - FAN_OUT
         loaded_in = BROADCAST + 1 - FAN_OUT
         loaded = to_lanes(self.load_write, BROADCAST, "load_write")
-        learning = command.valid & self.update
         loading = delay(m, self.load_write, loaded_in, "loading", reset_less=False)
         m.d.comb += [
             weights.write_enable.eq(delay(m, learning, written_in, "write", reset_less=False) | loading),
@@ -257,23 +268,22 @@ class LaneArray(wiring.Component):
             bits = min(len(terms[0]) + 1, parameters.accumulator_bits)
             terms = [Signal(signed(bits), name=f"tree_{level}_{index}", reset_less=True) for index in range(len(pairs))]
             m.d.sync += [term.eq(sum(pair)) for term, pair in zip(terms, pairs, strict=True)]
-        across = [
+        across, across_restart, *across_marks = (
             delay(m, flag, self.transposed_latency(parameters) - 1, f"across_{name}", reset_less=name != "valid")
             for name, flag in (
-                ("valid", command.valid & self.transposed),
-                ("restart", command.restart),
-                ("overwrite", command.overwrite),
+                ("valid", command.valid & command.transposed),
+                *((name, getattr(command, name)) for name in ("restart", "overwrite", "final", "tag")),
             )
-        ]
-        down = [
+        )
+        down, down_restart, down_marks = (
             delay(m, flag, BROADCAST, f"down_{name}", reset_less=name != "valid")
-            for name, flag in (("valid", leaving), ("restart", restart), ("overwrite", overwrite))
-        ]
+            for name, flag in (("valid", leaving), ("restart", restart), ("marks", marks))
+        )
         m.d.sync += [
-            self.sum.eq(Mux(self.transposed, terms[0], lanes[0].chain)),
-            self.sum_valid.eq(Mux(self.transposed, across[0], down[0])),
-            self.sum_restart.eq(Mux(self.transposed, across[1], down[1])),
-            self.sum_overwrite.eq(Mux(self.transposed, across[2], down[2])),
+            self.sum.eq(Mux(across, terms[0], lanes[0].chain)),
+            self.sum_valid.eq(across | down),
+            self.sum_restart.eq(Mux(across, across_restart, down_restart)),
+            Cat(self.sum_overwrite, self.sum_final, self.sum_tag).eq(Mux(across, Cat(*across_marks), down_marks)),
         ]
 
         counted = delay(m, learning, self.clipped_latency - 1, "counted", reset_less=False)

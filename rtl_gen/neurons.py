@@ -45,24 +45,38 @@ DRAIN: Final = TOLD + 3
 class NeuronUnit(wiring.Component):
     """Executes ACTIVATE, DEVIATE, ERROR, PREDICT, SNAPSHOT and DIFFERENCE, and adds the array's sums to the drives.
 
+    The walk over a layer follows the last sums into the drives as near as it can, and the lane array follows the walk.
+
     Parameters
     ----------
     parameters : EngineParameters
 
     Ports
     -----
-    start, instruction : In
-        Execute; only while `idle`.
+    start, instruction, sweep : In
+        Execute; only while `idle`. The sweep's parity tells which of the flags ``changed`` is meant.
     idle : Out
         Everything of the last instruction can be read.
+    reading : Out
+        Drives are still wanted.
+    current : Out
+        The instruction under way, or the last one.
+    follows : In
+        At ``start``: the drives are those that the array instruction with the tag `follow_tag` sums up.
+    follow_tag : In
+        At ``start``.
+    complete : In, 2
+        By tag: all sums of the array's instruction are in the memory.
+    sums_begin : In, 2
+        By tag: an instruction of the array begins.
     label : In
         Target of the sample, for ERROR.
     skip_sources : In
         Lists hold only changed or nonzero neurons, and flags tell them; otherwise all are listed and flagged.
-    sum, sum_valid, sum_restart, sum_overwrite, sum_target, sum_shift : In
+    sum, sum_valid, sum_restart, sum_overwrite, sum_final, sum_tag, sum_target, sum_shift : In
         A sum for the drive after that of the sum before, or (restart) for that of the target's first neuron; shifted left.
-        It stands in the memory `SUM_LATENCY` cycles later; the next for the same drive comes no earlier. The shift is stable
-        until the cycle after the sum. Only while `idle`.
+        It stands in the memory `SUM_LATENCY` cycles later; the next for the same drive comes no earlier. Final: it is the
+        instruction's last one for the drive.
     rows : Out
         See `lane_array.row_signature`.
     input_begin, input_push, input_value : In
@@ -74,10 +88,14 @@ class NeuronUnit(wiring.Component):
         The entry, `LIST_LATENCY` cycles later.
     count : Out
         Length of the layer's list, `LIST_LATENCY` cycles after its number.
+    length : Out
+        Pairs of the list under way (of changes, or full) that can be asked for.
+    row : Out
+        Row block that the instruction under way writes; those before are complete.
     block, changed_block, valued_block : In, Out
         Whether a row block holds a change, or a value that is not zero, at once.
     clear_changed, changed : In, Out
-        Whether any state or deviation has changed since cleared.
+        Whether any state or deviation has changed in the sweep since cleared.
     wrong : Out
         Whether the output error of the sample (ERROR with ``first``) had an element that is not zero; false after PREDICT.
     prediction : Out
@@ -88,7 +106,7 @@ class NeuronUnit(wiring.Component):
         Pulses for the performance counters.
 
     Throughput one neuron a cycle. ERROR and PREDICT take `DRAIN` cycles and one more than `OutputError`, the others
-    ``rows + DRAIN``. Sums one a cycle. `model_sums`, `model_activate`, `model_deviate` and
+    ``rows + DRAIN`` unless they wait for sums. Sums one a cycle. `model_sums`, `model_activate`, `model_deviate` and
     `OutputError.model` say what comes out.
     """
 
@@ -101,13 +119,22 @@ class NeuronUnit(wiring.Component):
             {
                 "start": In(1),
                 "instruction": In(INSTRUCTION),
+                "sweep": In(1),
                 "idle": Out(1),
+                "reading": Out(1),
+                "current": Out(INSTRUCTION),
+                "follows": In(1),
+                "follow_tag": In(1),
+                "complete": In(2),
+                "sums_begin": In(2),
                 "label": In(INDEX_BITS),
                 "skip_sources": In(1),
                 "sum": In(signed(parameters.accumulator_bits)),
                 "sum_valid": In(1),
                 "sum_restart": In(1),
                 "sum_overwrite": In(1),
+                "sum_final": In(1),
+                "sum_tag": In(1),
                 "sum_target": In(neurons),
                 "sum_shift": In(6),
                 "rows": Out(row_signature(parameters)),
@@ -120,6 +147,8 @@ class NeuronUnit(wiring.Component):
                 "entry_index": Out(INDEX_BITS),
                 "entry_value": Out(signed(parameters.vector_bits + 1)),
                 "count": Out(INDEX_BITS),
+                "length": Out(INDEX_BITS),
+                "row": Out(range(parameters.row_depth)),
                 "block": In(range(parameters.row_depth)),
                 "changed_block": Out(1),
                 "valued_block": Out(1),
@@ -166,13 +195,15 @@ class NeuronUnit(wiring.Component):
         m = Module()
         parameters = self.parameters
         depth, vector = parameters.neuron_depth, signed(parameters.vector_bits)
-        instruction = Signal(INSTRUCTION, reset_less=True)
+        instruction = self.current
         activating, deviating, copying, differing, of_error = (
             Signal(name=name) for name in ("activating", "deviating", "copying", "differing", "of_error")
         )
 
         state_layout = data.StructLayout({"value": vector, "slope": SLOPE_FRACTION + 1})
+        # The same twice: one for the sums, one for the walk.
         m.submodules.drives = drives = BlockMemory(signed(parameters.drive_bits), depth)
+        m.submodules.walked_drives = walked_drives = BlockMemory(signed(parameters.drive_bits), depth)
         m.submodules.states = states = BlockMemory(state_layout, depth)
         m.submodules.deviations = deviations = BlockMemory(vector, depth)
         m.submodules.changes = changes = EventList(parameters.vector_bits + 1, depth, parameters.program_depth)
@@ -180,46 +211,80 @@ class NeuronUnit(wiring.Component):
 
         # Sums: shift, then read, add and write back.
         address = Signal(range(depth), reset_less=True)
+        sum_, shift = Signal.like(self.sum, reset_less=True), Signal.like(self.sum_shift, reset_less=True)
         coarse = Signal(signed(parameters.drive_bits), reset_less=True)
         fine = Signal(signed(parameters.drive_bits), reset_less=True)
         added = Signal(signed(parameters.drive_bits), reset_less=True)
         m.d.sync += [
-            coarse.eq((self.sum << Cat(Const(0, 3), self.sum_shift[3:]))[: parameters.drive_bits].as_signed()),
-            fine.eq((coarse << self.sum_shift[:3])[: parameters.drive_bits].as_signed()),
+            sum_.eq(self.sum),
+            shift.eq(self.sum_shift),
+            coarse.eq((sum_ << Cat(Const(0, 3), shift[3:]))[: parameters.drive_bits].as_signed()),
+            fine.eq((coarse << delay(m, shift[:3], 1, "finely"))[: parameters.drive_bits].as_signed()),
         ]
         with m.If(self.sum_valid):
             m.d.sync += address.eq(Mux(self.sum_restart, self.sum_target, address + 1))
         reading = delay(m, self.sum_valid, 1, "reading", reset_less=False)
         read = 1 + BlockMemory.latency
         overwrite = delay(m, self.sum_overwrite, read, "overwrite")
-        m.d.sync += added.eq(delay(m, fine, read - 2, "shifted") + Mux(overwrite, 0, drives.read_data))
-        m.d.comb += [
-            drives.write_enable.eq(delay(m, reading, read, "writing", reset_less=False)),
-            drives.write_address.eq(delay(m, address, read, "sum_written")),
-            drives.write_data.eq(added),
-        ]
+        m.d.sync += added.eq(delay(m, fine, read - 3, "shifted") + Mux(overwrite, 0, drives.read_data))
+        m.d.comb += drives.read_address.eq(address)
+        writing = delay(m, reading, read, "writing", reset_less=False)
+        written = delay(m, address, read, "sum_written")
+        for memory in (drives, walked_drives):
+            m.d.comb += [
+                memory.write_enable.eq(writing),
+                memory.write_address.eq(written),
+                memory.write_data.eq(added),
+            ]
 
-        # The walk over a layer.
-        walking = Signal()
+        # How many drives of each array instruction are complete.
+        final = delay(m, Cat(self.sum_final & ~self.sum_tag, self.sum_final & self.sum_tag), 1 + read, "final")
+        totals = [Signal(INDEX_BITS, name=f"total_{tag}", reset_less=True) for tag in range(2)]
+        for tag, total in enumerate(totals):
+            with m.If(self.sums_begin[tag]):
+                m.d.sync += total.eq(0)
+            with m.Elif(writing & final[tag]):
+                m.d.sync += total.eq(total + 1)
+
+        # The walk over a layer; it stays behind the sums that it follows.
+        walking, stepping = Signal(), Signal()
         left = Signal(INDEX_BITS, reset_less=True)
         walk = Signal(range(depth), reset_less=True)
+        walked_so_far = Signal(INDEX_BITS, reset_less=True)
+        following, follow_tag = Signal(), Signal(reset_less=True)
+        ahead = Signal()
         drain = Signal(range(DRAIN + 1))
         m.submodules.error = error = OutputError(parameters.drive_bits, read_latency=1 + BlockMemory.latency)
         erring = Signal()
-        m.d.comb += self.idle.eq(~walking & (drain == 0) & ~erring)
+        m.d.comb += [
+            self.idle.eq(~walking & (drain == 0) & ~erring),
+            self.reading.eq(walking | erring),
+            stepping.eq(walking & (ahead | ~following)),
+        ]
+        total = Mux(follow_tag, totals[1], totals[0])
+        # Seen a cycle late, so one more must be there.
+        m.d.sync += ahead.eq(total > walked_so_far + 1)
+        with m.If(Mux(follow_tag, self.complete[1], self.complete[0])):
+            m.d.sync += following.eq(0)
         with m.If(drain != 0):
             m.d.sync += drain.eq(drain - 1)
-        with m.If(walking):
-            m.d.sync += [walk.eq(walk + 1), left.eq(left - 1)]
+        with m.If(stepping):
+            m.d.sync += [walk.eq(walk + 1), left.eq(left - 1), walked_so_far.eq(walked_so_far + 1)]
             with m.If(left == 1):
                 m.d.sync += [walking.eq(0), drain.eq(DRAIN)]
         starting = self.instruction.op
+        of_sweep = Signal(reset_less=True)
         serial = starting.matches(Op.ACTIVATE, Op.DEVIATE, Op.SNAPSHOT, Op.DIFFERENCE)
         with m.If(self.start):
             m.d.sync += [
                 instruction.eq(self.instruction),
                 walk.eq(self.instruction.target),
                 left.eq(self.instruction.rows),
+                walked_so_far.eq(0),
+                following.eq(self.follows),
+                follow_tag.eq(self.follow_tag),
+                ahead.eq(0),
+                of_sweep.eq(self.sweep),
                 walking.eq(serial),
                 erring.eq(~serial),
                 activating.eq(starting == Op.ACTIVATE),
@@ -237,7 +302,7 @@ class NeuronUnit(wiring.Component):
             error.label.eq(self.label),
             error.error_bits.eq(instruction.bits),
             error.shift.eq(instruction.round),
-            error.drive.eq(drives.read_data),
+            error.drive.eq(walked_drives.read_data),
         ]
         # A later error of the clamped phase leaves both as they were.
         of_sample = instruction.first | (instruction.op == Op.PREDICT)
@@ -247,14 +312,14 @@ class NeuronUnit(wiring.Component):
             m.d.sync += [erring.eq(0), drain.eq(DRAIN)]
         error_address = Signal(range(depth), reset_less=True)
         m.d.sync += error_address.eq(instruction.target + error.index)
-        m.d.comb += drives.read_address.eq(Mux(reading, address, Mux(erring, error_address, walk)))
+        m.d.comb += walked_drives.read_address.eq(Mux(erring, error_address, walk))
 
         m.submodules.first_round = first_round = RoundSaturate(
             parameters.drive_bits, max(parameters.pre_activation.width, parameters.drive.width, LOGIT_BITS + 1)
         )
         m.submodules.activation = activation = Activation(parameters.pre_activation)
         m.d.comb += [
-            first_round.value.eq(drives.read_data),
+            first_round.value.eq(walked_drives.read_data),
             first_round.shift.eq(instruction.round),
             first_round.bits.eq(Mux(activating, parameters.pre_activation.magnitude_bits, parameters.drive.magnitude_bits)),
             activation.value.eq(first_round.result),
@@ -274,7 +339,7 @@ class NeuronUnit(wiring.Component):
             second_round.bits.eq(instruction.bits),
         ]
 
-        walked = [walking]
+        walked = [stepping]
         addresses = [walk]
         for cycle in range(1, TOLD + 1):
             walked.append(delay(m, walked[-1], 1, f"walked_{cycle}", reset_less=False))
@@ -322,7 +387,7 @@ class NeuronUnit(wiring.Component):
         # Results, in the order of the neurons.
         index = Signal(INDEX_BITS)
         lane = Signal(range(parameters.lanes))
-        row = Signal(range(parameters.row_depth))
+        row = self.row
         neuron = Signal(range(depth))
         # A copy is nobody's news: changes that are still to be added to drives stay where they are.
         told = valid & ~copying
@@ -372,6 +437,7 @@ class NeuronUnit(wiring.Component):
             nonzero.read_node.eq(self.list_node),
         ]
         full = delay(m, self.list_full, EventList.latency, "full")
+        m.d.comb += self.length.eq(Mux(self.list_full, nonzero.length, changes.length))
         m.d.sync += [
             self.count.eq(Mux(full, nonzero.count, changes.count)),
             self.entry_index.eq(Mux(full, nonzero.entry.index, changes.entry.index)),
@@ -407,16 +473,20 @@ class NeuronUnit(wiring.Component):
             with m.If(update):
                 m.d.sync += held.eq(now)
 
-        with m.If(self.clear_changed):
-            m.d.sync += self.changed.eq(0)
-        with m.Elif(valid & changed & (activating | deviating)):
-            m.d.sync += self.changed.eq(1)
+        changed_in = Signal(2)
+        m.d.comb += self.changed.eq(changed_in.bit_select(self.sweep, 1))
+        for sweep in range(2):
+            with m.If(valid & changed & (activating | deviating) & (of_sweep == sweep)):
+                m.d.sync += changed_in[sweep].eq(1)
+            with m.Elif(self.clear_changed & (self.sweep == sweep)):
+                m.d.sync += changed_in[sweep].eq(0)
+
         with m.If(error_start & of_sample):
             m.d.sync += self.wrong.eq(0)
         with m.Elif(error.error_valid & (error.error != 0) & of_sample):
             m.d.sync += self.wrong.eq(1)
         m.d.comb += [
-            self.event_serial.eq(walking | error.index_valid),
+            self.event_serial.eq(stepping | error.index_valid),
             self.event_changed_state.eq(valid & activating & changed),
             self.event_changed_deviation.eq(valid & deviating & changed),
             self.event_saturated_pre_activation.eq(walked[ROUNDED] & activating & first_round.saturated),

@@ -10,14 +10,12 @@ from amaranth.lib.wiring import In, Out
 from ..firmware.isa import Instruction, Op
 from ..firmware.parameters import EngineParameters
 from .instruction import INSTRUCTION, INSTRUCTION_BITS
+from .interlock import ARRAY_OPS, NEURON_OPS
 from .pipeline import delay
 from .primitives.block_memory import BlockMemory
 
-ARRAY_OPS = (Op.FORWARD, Op.TRANSPOSED, Op.UPDATE)
 FETCH = BlockMemory.latency + 1
 """Cycles from an address until its instruction can be taken."""
-
-NEURON_OPS = (Op.ACTIVATE, Op.DEVIATE, Op.ERROR, Op.PREDICT, Op.SNAPSHOT, Op.DIFFERENCE)
 
 
 class Sequencer(wiring.Component):
@@ -38,18 +36,19 @@ class Sequencer(wiring.Component):
         A loop ends when nothing changed; the program ends at STOP_IF_RIGHT when the error is zero.
     changed, wrong : In
         From the neuron unit.
-    clear_changed : Out
-        A sweep begins.
+    sweep, clear_changed : Out
+        Parity of the sweep; it begins.
     instruction : Out
         For the units.
     start_array, start_neurons : Out
         Execute it.
-    idle_array, idle_neurons : In
-        Both units have finished.
+    array_may, neurons_may, all_idle, neurons_idle : In
+        See `Interlock`, which looks at `instruction`.
     event_free_sweep, event_clamped_sweep : Out
 
-    An instruction is fetched while the one before is executed. It is given to its unit `FETCH` + 2 cycles after the program's start or a
-    jump, at the earliest 3 cycles after the one before, and 2 cycles after both units have become idle.
+    An instruction is fetched while the one before is executed. It is given to its unit `FETCH` + 3 cycles after the program's start or a
+    jump, at the earliest `FETCH` cycles after the one before, and the cycle after the interlock allows it. STOP_IF_RIGHT waits until
+    the neuron unit is idle, and so does NEXT where rest would end the loop and no change is known; END waits for both units.
     """
 
     def __init__(self, parameters: EngineParameters) -> None:
@@ -67,12 +66,15 @@ class Sequencer(wiring.Component):
                 "skip_right": In(1),
                 "changed": In(1),
                 "wrong": In(1),
+                "sweep": Out(1),
                 "clear_changed": Out(1),
                 "instruction": Out(INSTRUCTION),
                 "start_array": Out(1),
                 "start_neurons": Out(1),
-                "idle_array": In(1),
-                "idle_neurons": In(1),
+                "array_may": In(1),
+                "neurons_may": In(1),
+                "all_idle": In(1),
+                "neurons_idle": In(1),
                 "event_free_sweep": Out(1),
                 "event_clamped_sweep": Out(1),
             }
@@ -129,9 +131,7 @@ class Sequencer(wiring.Component):
             program.write_data.eq(delay(m, self.write_data, 1, "write_data")),
             program.read_address.eq(here),
         ]
-        idle = Signal()
         m.d.sync += [
-            idle.eq(self.idle_array & self.idle_neurons),
             *(pulse.eq(0) for pulse in (self.start_array, self.start_neurons, self.clear_changed)),
             *(pulse.eq(0) for pulse in (self.event_free_sweep, self.event_clamped_sweep)),
         ]
@@ -141,7 +141,19 @@ class Sequencer(wiring.Component):
         op = data.View(INSTRUCTION, program.read_data).op
         ops = {kind: Signal(reset_less=True, name=f"is_{kind.name.lower()}") for kind in (Op.SWEEP, Op.LOOP, Op.NEXT, Op.STOP_IF_RIGHT)}
         for_array, for_neurons, ends = Signal(reset_less=True), Signal(reset_less=True), Signal(reset_less=True)
-        again = (turns != 1) & (self.changed | ~self.skip_rest)
+        again, may = Signal(), Signal()
+        m.d.comb += [
+            again.eq((turns != 1) & (self.changed | ~self.skip_rest)),
+            may.eq(
+                ops[Op.SWEEP]
+                | ops[Op.LOOP]
+                | (for_array & self.array_may)
+                | (for_neurons & self.neurons_may)
+                | (ops[Op.NEXT] & ((turns == 1) | ~self.skip_rest | self.changed | self.neurons_idle))
+                | (ops[Op.STOP_IF_RIGHT] & self.neurons_idle)
+                | (ends & self.all_idle)
+            ),
+        ]
         with m.FSM():
             with m.State("IDLE"):
                 m.d.sync += here.eq(self.entry)
@@ -160,14 +172,19 @@ class Sequencer(wiring.Component):
                         for_neurons.eq(op.matches(*NEURON_OPS)),
                         ends.eq(~op.matches(*ops, *ARRAY_OPS, *NEURON_OPS)),
                     ]
-                    m.next = "EXECUTE"
+                    m.next = "COMPARE"
+            # The interlock looks at it, and at a unit that took the one before.
+            with m.State("COMPARE"):
+                m.d.comb += self.running.eq(1)
+                m.next = "EXECUTE"
             with m.State("EXECUTE"):
                 m.d.comb += self.running.eq(1)
-                with m.If(idle):
-                    m.next = "GIVEN"
+                with m.If(may):
+                    m.next = "FETCH"
                     m.d.sync += [self.start_array.eq(for_array), self.start_neurons.eq(for_neurons)]
                     with m.If(ops[Op.SWEEP]):
                         m.d.sync += [
+                            self.sweep.eq(~self.sweep),
                             self.clear_changed.eq(1),
                             self.event_free_sweep.eq(self.instruction.kind == 0),
                             self.event_clamped_sweep.eq(self.instruction.kind == 1),
@@ -180,8 +197,4 @@ class Sequencer(wiring.Component):
                             m.d.sync += [here.eq(body), waited.eq(0)]
                     with m.If(ends | (ops[Op.STOP_IF_RIGHT] & self.skip_right & ~self.wrong)):
                         m.next = "IDLE"
-            # A unit takes what it is given in this cycle, and is seen to be busy in the next but one.
-            with m.State("GIVEN"):
-                m.d.comb += self.running.eq(1)
-                m.next = "FETCH"
         return m

@@ -7,7 +7,8 @@ from typing import Any
 import cocotb
 
 from ...firmware.isa import FIELDS, INSTRUCTION_WORDS, Instruction, Op
-from ...rtl_gen.sequencer import ARRAY_OPS, FETCH, NEURON_OPS, Sequencer
+from ...rtl_gen.interlock import ARRAY_OPS, NEURON_OPS
+from ...rtl_gen.sequencer import FETCH, Sequencer
 from .cycles import Cycles, engine_parameters
 
 PULSES = ("start_array", "start_neurons", "clear_changed", "event_free_sweep", "event_clamped_sweep")
