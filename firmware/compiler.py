@@ -10,7 +10,7 @@ import numpy as np
 from .arithmetic import ACTIVATIONS, LOGIT_FRACTION, RECIPROCAL_FRACTION, SLOPE_FRACTION, TERM_FRACTION, IntArray
 from .errors import FitError
 from .formats import Format
-from .graph import Term, clamped_terms, drive_fraction, free_terms, nudged_terms, update_fractions
+from .graph import Term, by_source, clamped_terms, drive_fraction, free_terms, nudged_terms, update_fractions
 from .isa import FIELDS, Instruction, Op
 from .network import Formats, Network
 from .parameters import RANGES, EngineParameters
@@ -27,12 +27,29 @@ class LayerMap:
 
 @dataclass(frozen=True)
 class BlockMap:
-    """Where a weight block lives: first address, (rows, columns), and the number of its first column."""
+    """Where a weight block lives.
+
+    Parameters
+    ----------
+    weights : int
+        First address.
+    rows, columns : int
+        As it is stored.
+    column : int
+        Number of its first column.
+    by_source : bool
+        Whether a row is a neuron of the source, see `graph.by_source`; the network's weights have a row for each of the target.
+    """
 
     weights: int
     rows: int
     columns: int
     column: int
+    by_source: bool
+
+    def turn(self, values: np.ndarray) -> np.ndarray:
+        """Weights, (target width, source width), as they are stored, (rows, columns); or back."""
+        return values.T if self.by_source else values
 
 
 @dataclass(frozen=True)
@@ -68,7 +85,7 @@ class Program:
 
         Parameters
         ----------
-        weights : list of (rows, columns) int64
+        weights : list of (target width, source width) int64
             One array per edge.
 
         Returns
@@ -85,25 +102,28 @@ class Program:
         limit = self.parameters.weight.maximum
         image = np.zeros((self.weight_words, lanes), dtype=np.int16)
         for block, values, name in zip(self.blocks, weights, self.network.weight_names, strict=True):
-            if values.shape != (block.rows, block.columns):
-                raise FitError(f"weights of {name} have shape {values.shape}, not {(block.rows, block.columns)}")
+            stored = block.turn(values)
+            if stored.shape != (block.rows, block.columns):
+                legal = (block.columns, block.rows) if block.by_source else (block.rows, block.columns)
+                raise FitError(f"weights of {name} have shape {values.shape}, not {legal}")
             if np.abs(values).max(initial=0) > limit:
                 raise FitError(f"weights of {name} do not fit {self.parameters.weight}: {np.abs(values).max()} > {limit}")
             count = _blocks(block.rows, lanes)
             padded = np.zeros((count * lanes, block.columns), dtype=np.int16)
-            padded[: block.rows] = values
+            padded[: block.rows] = stored
             words = padded.reshape(count, lanes, block.columns).transpose(0, 2, 1).reshape(-1, lanes)
             image[block.weights : block.weights + len(words)] = words
         return image
 
     def unpack(self, image: np.ndarray) -> list[IntArray]:
-        """Weight blocks, (rows, columns) int64 each, of a (weight_words, lanes) array: the inverse of `pack`."""
+        """Weight blocks, an int64 array per edge, of a (weight_words, lanes) array: the inverse of `pack`."""
         lanes = self.parameters.lanes
         blocks = []
         for block in self.blocks:
             count = _blocks(block.rows, lanes)
             words = image[block.weights : block.weights + count * block.columns].reshape(count, block.columns, lanes)
-            blocks.append(words.transpose(0, 2, 1).reshape(count * lanes, block.columns)[: block.rows].astype(np.int64))
+            stored = words.transpose(0, 2, 1).reshape(count * lanes, block.columns)[: block.rows]
+            blocks.append(block.turn(stored).astype(np.int64))
         return blocks
 
 
@@ -217,6 +237,12 @@ def _blocks(rows: int, lanes: int) -> int:
     return -(-rows // lanes)
 
 
+def _stored(network: Network) -> list[tuple[int, int, bool]]:
+    """Rows and columns of each block as it is stored, and whether a row is a neuron of its source."""
+    shapes = zip(network.weight_shapes, by_source(network), strict=True)
+    return [(columns, rows, True) if turned else (rows, columns, False) for (rows, columns), turned in shapes]
+
+
 def _signed_bits(magnitude: int) -> int:
     return magnitude.bit_length() + 1
 
@@ -227,10 +253,17 @@ def _rates(network: Network) -> tuple[int, int]:
     return learning.rate_at(learning.epochs - 1), learning.rate_at(0)
 
 
+def _broadcast(network: Network, block: int) -> Format:
+    """Format of what an update of a block broadcasts."""
+    if by_source(network)[block]:
+        return network.formats.error
+    return network.formats.state if network.ends[block][0] else network.formats.input
+
+
 def _broadcast_bits(network: Network, update_shift: int) -> int:
-    formats, fastest = network.formats, _rates(network)[1]
+    fastest = _rates(network)[1]
     bits = [
-        (formats.state if network.ends[block][0] else formats.input).signed_width + update_shift - (fraction - fastest)
+        _broadcast(network, block).signed_width + update_shift - (fraction - fastest)
         for block, fraction in update_fractions(network).items()
     ]
     return max(bits, default=0)
@@ -248,7 +281,7 @@ def _needs(network: Network, lanes: int) -> dict[str, int]:
             "lower learning.rate or use formats with more fraction bits"
         )
     depths = {
-        "weight_depth": sum(_blocks(rows, lanes) * columns for rows, columns in network.weight_shapes),
+        "weight_depth": sum(_blocks(rows, lanes) * columns for rows, columns, _ in _stored(network)),
         "neuron_depth": sum(widths),
         "row_depth": sum(_blocks(width, lanes) for width in widths[1:]),
     }
@@ -313,8 +346,8 @@ class _Compiler:
 
     def _map_blocks(self) -> tuple[BlockMap, ...]:
         blocks, address, column = [], 0, 0
-        for rows, columns in self.network.weight_shapes:
-            blocks.append(BlockMap(address, rows, columns, column))
+        for rows, columns, turned in _stored(self.network):
+            blocks.append(BlockMap(address, rows, columns, column, turned))
             address += _blocks(rows, self.parameters.lanes) * columns
             column += columns
         return tuple(blocks)
@@ -328,15 +361,16 @@ class _Compiler:
 
     def _product(self, layer: int, fraction: int, term: Term, first: bool, full: bool) -> Instruction:
         block = self.blocks[term.block]
+        across = term.transposed != block.by_source
         return Instruction(
-            op=Op.TRANSPOSED if term.transposed else Op.FORWARD,
+            op=Op.TRANSPOSED if across else Op.FORWARD,
             first=first,
             full=full,
             rows=block.rows,
             columns=block.columns,
             source=self.layers[term.source].neuron,
             node=term.source,
-            row=self.layers[term.source].row if term.transposed else 0,
+            row=self.layers[term.source].row if across else 0,
             target=self.layers[layer].neuron,
             weights=block.weights,
             shift=fraction - term.fraction,
@@ -395,7 +429,9 @@ class _Compiler:
         for layer in layers:
             # What has not settled yet is zero.
             known = [term for term in terms[layer] if term.source in settled]
-            first.append((self.accumulate(layer, fractions[layer], known, True), settle(layer, True)))
+            # A block with a row for each of these neurons learns while the rows still hold their states.
+            learned = self.updates([layer], True) if kind else []
+            first.append(([*self.accumulate(layer, fractions[layer], known, True), *learned], settle(layer, True)))
             varying = [term for term in terms[layer] if term.source != constant]
             again.append((self.accumulate(layer, fractions[layer], varying, False), settle(layer, False)))
             if self.network.relaxation.schedule == "sequential":
@@ -458,29 +494,35 @@ class _Compiler:
             bits=fraction,
         )
 
-    def updates(self) -> list[Instruction]:
-        """The learning rule for every block that learns; nothing where an engine could only learn something else."""
-        program: list[Instruction] = []
+    def updates(self, rows: Sequence[int], turned: bool) -> list[Instruction]:
+        """The learning rule for blocks whose rows are those layers; nothing where an engine could only learn something else."""
         if self.network.learning.summed:
-            return program
-        for index, fraction in update_fractions(self.network).items():
-            block, (source, target) = self.blocks[index], self.network.ends[index]
-            program.append(
-                Instruction(
-                    op=Op.UPDATE,
-                    full=int(source > 0),
-                    nearest=int(self.network.learning.rounding == "nearest"),
-                    rows=block.rows,
-                    columns=block.columns,
-                    source=self.layers[source].neuron,
-                    node=source,
-                    row=self.layers[target].row,
-                    weights=block.weights,
-                    column=block.column,
-                    shift=max(self.parameters.update_shift - fraction, 0),
-                )
-            )
-        return program
+            return []
+        learned = [(layer, index) for layer in rows for index in update_fractions(self.network) if self._rows_of(index) == layer]
+        return [self._update(index) for layer, index in learned if self.blocks[index].by_source == turned]
+
+    def _rows_of(self, index: int) -> int:
+        """The layer whose neurons are a block's rows."""
+        source, target = self.network.ends[index]
+        return source if self.blocks[index].by_source else target
+
+    def _update(self, index: int) -> Instruction:
+        block, ends = self.blocks[index], self.network.ends[index]
+        column_layer = ends[1] if block.by_source else ends[0]
+        return Instruction(
+            op=Op.UPDATE,
+            # The error stands in the list of changes, which it is from nothing; states in the list of all.
+            full=int(column_layer > 0 and not block.by_source),
+            nearest=int(self.network.learning.rounding == "nearest"),
+            rows=block.rows,
+            columns=block.columns,
+            source=self.layers[column_layer].neuron,
+            node=column_layer,
+            row=self.layers[self._rows_of(index)].row,
+            weights=block.weights,
+            column=block.column,
+            shift=max(self.parameters.update_shift - update_fractions(self.network)[index], 0),
+        )
 
     def compile(self) -> Program:
         """The whole program."""
@@ -491,7 +533,8 @@ class _Compiler:
             # In the literal form a state that has not settled moves on, and teaches, without an error too.
             *([] if self.network.relaxation.literal else [Instruction(op=Op.STOP_IF_RIGHT)]),
             *self.clamped_phase(),
-            *self.updates(),
+            # The layers that moved last come last, so that none is waited for.
+            *self.updates(range(self.output, 0, -1), False),
             end,
         ]
         infer = [*self.free_phase(), Instruction(op=Op.PREDICT, **self._layer_fields(self.output)), end]

@@ -135,6 +135,17 @@ def update_fractions(network: Network) -> dict[int, int]:
     return fractions
 
 
+def by_source(network: Network) -> list[bool]:
+    """Whether each block is stored with a row for each neuron of its source: those that lead from a hidden layer to the output.
+
+    An output layer has few neurons, and would leave most lanes idle as rows. The random words of an update are counted by the columns
+    as they are stored. In the literal form, where the states that a block learns from are gone when the error is known for good, every
+    block has a row for each neuron of its target.
+    """
+    output = len(network.layers) - 1
+    return [source > 0 and target == output and not network.relaxation.literal for source, target in network.ends]
+
+
 def deviation_fractions(network: Network) -> list[int]:
     """Fraction bits of what each layer learns from, in units of its gamma; of the output layer the error."""
     formats = network.formats

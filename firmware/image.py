@@ -21,7 +21,7 @@ from .isa import INSTRUCTION_WORDS, encode_program
 from .parameters import EngineParameters
 from .protocol import Register, Space, Words, pack_weights
 
-IMAGE_VERSION: Final = 1
+IMAGE_VERSION: Final = 2
 METADATA_KEY: Final = "frenn"
 """The one metadata key: safetensors writes several keys in no fixed order, and an image is the same bytes each time."""
 

@@ -25,9 +25,10 @@ class Op(IntEnum):
     FORWARD = 4
     """``drive[target] += (W source) << shift``: the source's changes (or, if ``full``, its states) are broadcast."""
     TRANSPOSED = 5
-    """``drive[target] += (W^T changes) << shift``: the row blocks' changes, summed over the lanes, a column a cycle."""
+    """``drive[target] += (W^T changes) << shift``: the row blocks' changes (or, if ``full``, the values that they keep for an
+    update), summed over the lanes, a column a cycle."""
     ACTIVATE = 6
-    """``state = rho(drive >> round)`` for a layer; the changes go to its event list and its rows."""
+    """``state = rho(drive >> round)`` for a layer; the changes go to its event list and, with the states, to its rows."""
     DEVIATE = 7
     """``deviation = slope (drive >> round)``, rounded by ``round2`` and saturated to ``bits``; as ACTIVATE."""
     ERROR = 8
@@ -61,7 +62,9 @@ FIELDS: Final[dict[str, Field]] = {
         "prediction and whether the error is zero are those of the sample (ERROR)",
     ),
     "full": Field(
-        1, "the source is the whole state vector, not its event list (FORWARD, UPDATE); that vector stays what it was (ACTIVATE)"
+        1,
+        "the source is the whole state vector, not its event list (FORWARD, UPDATE), or what the rows keep, not their changes "
+        "(TRANSPOSED); that vector stays what it was (ACTIVATE)",
     ),
     "nearest": Field(1, "UPDATE rounds to nearest, not stochastically"),
     "count": Field(12, "LOOP: how often the body may run"),

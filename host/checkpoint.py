@@ -20,7 +20,7 @@ from ..firmware.network import Network
 from .datasets import Dataset
 from .training import State
 
-VERSION: Final = 1
+VERSION: Final = 2
 KEPT: Final = 2
 """Newest checkpoints that are kept: one more than is used, should the newest be torn."""
 

@@ -31,9 +31,9 @@ class Units:
 class Interlock(wiring.Component):
     """Compares the next instruction with those that the units execute.
 
-    Two units work at a time, and the array's sums are on their way when its next instruction begins. Whatever one needs of another, or would
-    overwrite too early, either keeps it back here, or is waited for piece by piece in the unit: the list and the rows that a walk
-    writes (`Issuer`), and the sums that a walk reads (`NeuronUnit`).
+    Two units work at a time, and the array's sums are on their way when its next instruction begins. Whatever one needs of another, or
+    would overwrite too early, either keeps it back here, or is waited for piece by piece in the unit: the list and the rows that a
+    walk writes (`Issuer`), and the sums that a walk reads (`NeuronUnit`).
 
     Ports
     -----

@@ -148,7 +148,7 @@ class Issuer(wiring.Component):
             row = instruction.row + block
             base = instruction.weights + block * columns
             if op == Op.TRANSPOSED:
-                if not (changed[row] or (instruction.first and block == 0)):
+                if not ((valued if instruction.full else changed)[row] or (instruction.first and block == 0)):
                     events["skipped_columns"] += columns
                     continue
                 issued = [
@@ -224,7 +224,7 @@ class Issuer(wiring.Component):
             final.eq(left <= lanes),
         ]
         with m.If(transposed):
-            m.d.sync += active.eq(self.changed_block | (now.first & first_block))
+            m.d.sync += active.eq(Mux(now.full, self.valued_block, self.changed_block) | (now.first & first_block))
         with m.Elif(update):
             m.d.sync += active.eq(self.valued_block & some)
         with m.Else():
@@ -410,6 +410,7 @@ class Issuer(wiring.Component):
         flags = {
             "valid": issue,
             "transposed": transposed,
+            "kept": now.full,
             "update": update,
             "nearest": now.nearest,
             "start": inner == 0,

@@ -26,8 +26,9 @@ class Lane(wiring.Component):
 
     Ports
     -----
-    transposed, update : In
-        At time 0: what the lane multiplies. Neither of them: forward.
+    transposed, kept, update : In
+        At time 0: what the lane multiplies. A transposed product takes the row's change, or (kept) its value. Neither transposed nor
+        update: forward.
     nearest : In
         An update rounds to nearest, at time `update_latency`.
     weight : In, signed
@@ -72,6 +73,7 @@ class Lane(wiring.Component):
         super().__init__(
             {
                 "transposed": In(1),
+                "kept": In(1),
                 "update": In(1),
                 "nearest": In(1),
                 "weight": In(signed(parameters.weight.width)),
@@ -148,7 +150,7 @@ class Lane(wiring.Component):
         m.d.comb += [multiplier.left.eq(left), multiplier.right.eq(right)]
         m.d.sync += [
             left.eq(Mux(self.update, stored["value"], multiplied)),
-            right.eq(Mux(self.transposed, stored["change"], self.value)),
+            right.eq(Mux(self.transposed, Mux(self.kept, stored["value"], stored["change"]), self.value)),
             settled.eq(multiplier.product),
         ]
         m.d.comb += self.product.eq(settled)

@@ -26,8 +26,9 @@ def command_signature(parameters: EngineParameters) -> wiring.Signature:
     -------
     valid : 1
         There is something to multiply.
-    transposed, update, nearest : 1
-        What is done; neither of the first two: forward. An update rounds to nearest.
+    transposed, kept, update, nearest : 1
+        What is done; neither transposed nor an update: forward. Transposed products are of the rows' changes, or of the values that they
+        keep; an update rounds to nearest.
     address : weight address
     row : row block of the values that the lanes multiply with (transposed, update)
     value : signed(broadcast_bits)
@@ -46,6 +47,7 @@ def command_signature(parameters: EngineParameters) -> wiring.Signature:
         {
             "valid": Out(1),
             "transposed": Out(1),
+            "kept": Out(1),
             "update": Out(1),
             "nearest": Out(1),
             "address": Out(range(parameters.weight_depth)),
@@ -201,6 +203,7 @@ class LaneArray(wiring.Component):
         capture = to_lanes(captured, self.operand_time, "capture", reset_less=False)
         chain_weight = to_lanes(self.fetch, self.operand_time, "fetch", reset_less=False)
         transposed = to_lanes(command.transposed, self.operand_time, "transposed")
+        kept = to_lanes(command.kept, self.operand_time, "kept")
         update = to_lanes(command.update, self.operand_time, "update")
         nearest = to_lanes(command.nearest, self.operand_time + Lane.update_latency, "nearest")
 
@@ -208,7 +211,9 @@ class LaneArray(wiring.Component):
         arriving = self.operand_time + Lane.chain_latency - 1 - BROADCAST
         arrives = delay(m, captured, arriving, "arrives", reset_less=False)
         block_rows = delay(m, command.rows, arriving, "rows")
-        block_restart, *block_marks = (delay(m, getattr(command, name), arriving, name) for name in ("restart", "overwrite", "final", "tag"))
+        block_restart, *block_marks = (
+            delay(m, getattr(command, name), arriving, name) for name in ("restart", "overwrite", "final", "tag")
+        )
         left = Signal(range(count + 1))
         leaving, restart = Signal(), Signal(reset_less=True)
         marks = Signal(3, reset_less=True)
@@ -247,6 +252,7 @@ class LaneArray(wiring.Component):
             ]
             m.d.comb += [
                 lane.transposed.eq(transposed[index]),
+                lane.kept.eq(kept[index]),
                 lane.update.eq(update[index]),
                 lane.nearest.eq(nearest[index]),
                 lane.weight.eq(weights.read_data[index]),

@@ -392,7 +392,7 @@ class NeuronUnit(wiring.Component):
         # A copy is nobody's news: changes that are still to be added to drives stay where they are.
         told = valid & ~copying
         # The output's block learns from the error of the free state.
-        taught = ~activating & (instruction.first | (instruction.op != Op.ERROR))
+        taught = instruction.first | (instruction.op != Op.ERROR)
         m.d.comb += [
             states.write_enable.eq(valid & activating),
             states.write_address.eq(neuron),

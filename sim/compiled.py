@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ..firmware import arithmetic
 from ..firmware.arithmetic import BASE_FRACTION, LOGIT_FRACTION, SLOPE_FRACTION, IntArray
 from ..firmware.counters import GOLDEN
-from ..firmware.graph import Term, clamped_terms, drive_fraction, free_terms, nudged_terms
+from ..firmware.graph import Term, by_source, clamped_terms, drive_fraction, free_terms, nudged_terms
 from ..firmware.network import Network
 from ..firmware.protocol import Skip
 from .golden import EVERYTHING, Golden
@@ -130,6 +130,8 @@ class CompiledGolden(Golden):
     def _block_table(self) -> dict[str, IntArray]:
         rows, columns = np.array(self.network.weight_shapes, dtype=np.int64).T.copy()
         source, target = np.array(self.network.ends, dtype=np.int64).T.copy()
+        turned = np.array(by_source(self.network), dtype=np.int64)
+        words = np.where(turned, rows, columns)
         return {
             "first": np.cumsum(rows * columns) - rows * columns,
             "source": source,
@@ -137,7 +139,8 @@ class CompiledGolden(Golden):
             "learns": np.array([int(edge.learns and not self.network.learning.on_host) for edge in self.network.edges]),
             "rows": rows,
             "columns": columns,
-            "column": np.cumsum(columns) - columns,
+            "turned": turned,
+            "word": np.cumsum(words) - words,
             "shift": np.zeros_like(rows),
         }
 

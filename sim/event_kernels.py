@@ -66,7 +66,10 @@ class Blocks(NamedTuple):
     learns: IntArray
     rows: IntArray
     columns: IntArray
-    column: IntArray
+    turned: IntArray
+    """Whether a row and not a column has a random word."""
+    word: IntArray
+    """Number of the first random word."""
     shift: IntArray
     """Right shift of an update."""
 
@@ -452,9 +455,20 @@ def _mix(rules: Rules, step: int, column: int) -> Any:
 
 
 @_jit
-def _noise(rules: Rules, word: int, row: int, shift: int) -> Any:
+def _word(rules: Rules, blocks: Blocks, block: int, step: int, column: int) -> Any:
+    """The random word of a column, if it has one."""
+    if rules.nearest or blocks.turned[block]:
+        return np.int64(0)
+    return _mix(rules, step, blocks.word[block] + column)
+
+
+@_jit
+def _noise(rules: Rules, blocks: Blocks, block: int, step: int, word: int, row: int, column: int) -> Any:
+    shift = blocks.shift[block]
     if rules.nearest:
         return (np.int64(1) << shift) >> 1
+    if blocks.turned[block]:
+        return _turn(_mix(rules, step, blocks.word[block] + row), rules.row_rotation * column & 31) >> (32 - shift)
     return _turn(word, rules.row_rotation * row & 31) >> (32 - shift)
 
 
@@ -494,9 +508,10 @@ def _update(memory: Memory, layers: Layers, blocks: Blocks, rules: Rules, step: 
                 for row in events:
                     memory.sums[start + row] += deviations[row] * state
                 continue
-            word = 0 if rules.nearest else _mix(rules, step, blocks.column[block] + column)
+            word = _word(rules, blocks, block, step, column)
             for row in events:
-                _move(memory, rules, start + row, deviations[row] * state, _noise(rules, word, row, shift), shift)
+                noise = _noise(rules, blocks, block, step, word, row, column)
+                _move(memory, rules, start + row, deviations[row] * state, noise, shift)
 
 
 @_jit
@@ -512,10 +527,11 @@ def _apply(memory: Memory, blocks: Blocks, rules: Rules, step: int) -> None:
             sums = memory.sums[start : start + rows]
             if not sums.any():
                 continue
-            word = 0 if rules.nearest else _mix(rules, step, blocks.column[block] + column)
+            word = _word(rules, blocks, block, step, column)
             for row in range(rows):
                 if sums[row] != 0:
-                    _move(memory, rules, start + row, sums[row], _noise(rules, word, row, shift), shift)
+                    noise = _noise(rules, blocks, block, step, word, row, column)
+                    _move(memory, rules, start + row, sums[row], noise, shift)
             sums[:] = 0
 
 

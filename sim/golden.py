@@ -29,7 +29,7 @@ from ..firmware.arithmetic import (
 )
 from ..firmware.counters import GOLDEN
 from ..firmware.errors import FrennError
-from ..firmware.graph import Term, clamped_terms, drive_fraction, free_terms, nudged_terms, update_fractions
+from ..firmware.graph import Term, by_source, clamped_terms, drive_fraction, free_terms, nudged_terms, update_fractions
 from ..firmware.network import Network
 from ..firmware.protocol import Skip
 
@@ -392,9 +392,11 @@ class Golden:
     def _update(self, step: int, shifts: list[int], minibatch: list[tuple[list[IntArray], list[IntArray]]]) -> None:
         """Learn from each sample's free states, and its deviations and the error of the free states."""
         column = 0
-        for block, ((rows, columns), (source, target), shift) in enumerate(
-            zip(self.network.weight_shapes, self.network.ends, shifts, strict=True)
+        for block, ((rows, columns), (source, target), turned, shift) in enumerate(
+            zip(self.network.weight_shapes, self.network.ends, by_source(self.network), shifts, strict=True)
         ):
+            if turned:
+                rows, columns = columns, rows
             # Columns are counted through all blocks, the fixed ones too.
             first, column = column, column + columns
             if not self.network.edges[block].learns:
@@ -405,6 +407,8 @@ class Golden:
             else:
                 words = mix(self.network.seed, step, np.arange(first, column))
                 noise = random_bits(words, np.arange(rows), shift)
+                if turned:
+                    noise = noise.T
             bits = self.network.formats.weight.magnitude_bits
             states = np.stack([free[source] for free, _ in minibatch])
             deviations = np.stack([moved[target] for _, moved in minibatch])

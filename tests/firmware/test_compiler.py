@@ -42,11 +42,11 @@ def random_network(rng: np.random.Generator) -> Network:
 def test_memory_map() -> None:
     program = compile_network(NETWORK, EngineParameters.for_network(NETWORK, 4))
     assert [(layer.neuron, layer.row, layer.width) for layer in program.layers] == [(0, 0, 13), (13, 0, 9), (22, 3, 6), (28, 5, 3)]
-    # Blocks of ceil(rows / 4) x columns addresses: 3 x 13, 2 x 9, 1 x 6.
+    # Blocks of ceil(rows / 4) x columns addresses: 3 x 13, 2 x 9, 2 x 3. The output's has a row for each neuron of its source.
     assert [(block.weights, block.rows, block.columns, block.column) for block in program.blocks] == [
         (0, 9, 13, 0),
         (39, 6, 9, 13),
-        (57, 3, 6, 22),
+        (57, 6, 3, 22),
     ]
     assert program.weight_words == 63
 
@@ -56,7 +56,8 @@ def test_weights_lie_where_the_lanes_look() -> None:
     weights = NETWORK.initial_weights()
     image = program.pack(weights)
     assert (image.shape, image.dtype) == ((63, 4), np.int16)
-    for block, values in zip(program.blocks, weights, strict=True):
+    assert [block.by_source for block in program.blocks] == [False, False, True]
+    for block, values in zip(program.blocks, [*weights[:2], weights[2].T], strict=True):
         for row in range(-(-block.rows // 4) * 4):
             for column in range(block.columns):
                 value = values[row, column] if row < block.rows else 0
@@ -180,7 +181,7 @@ def test_rate_too_large_for_the_formats() -> None:
 @pytest.mark.parametrize(
     ("widths", "message"),
     [
-        ([4095, 4095, 4095, 10], r"fits no engine of 4 lanes: weight_depth must be 8398845, the most is 1048576 \(7350269 too few\)"),
+        ([4095, 4095, 4095, 10], r"fits no engine of 4 lanes: weight_depth must be 8396800, the most is 1048576 \(7348224 too few\)"),
         ([16] * 4097 + [2], "has 4098 layers, and no engine runs more than 256"),
         ([4095] + [65] * 250 + [4095], r"row_depth must be 5274, the most is 4096 \(1178 too few\)"),
     ],
@@ -266,6 +267,7 @@ def interpret(program: Program, instructions: Sequence[Instruction], rng: np.ran
     network = program.network
     output = len(network.layers) - 1
     weights = [rng.integers(-9, 10, shape) for shape in network.weight_shapes]
+    stored = [block.turn(values) for block, values in zip(program.blocks, weights, strict=True)]
     by_address = {block.weights: number for number, block in enumerate(program.blocks)}
     layer_at = {layer.neuron: number for number, layer in enumerate(program.layers)}
 
@@ -278,6 +280,8 @@ def interpret(program: Program, instructions: Sequence[Instruction], rng: np.ran
     states[0] = changes[0] = rng.integers(0, 9, network.widths[0])
     jacobi = network.relaxation.schedule == "jacobi"
     fresh: set[int] = set()
+    # What the rows keep.
+    kept = zeros()
     done: Counter[Op] = Counter()
 
     for item in steps(instructions):
@@ -297,12 +301,13 @@ def interpret(program: Program, instructions: Sequence[Instruction], rng: np.ran
                 continue
             source = layer_at[item.source]
             assert source == item.node
-            block = weights[by_address[item.weights]]
+            block = stored[by_address[item.weights]]
             assert block.shape == (item.rows, item.columns)
+            whole = states
             if item.op == Op.TRANSPOSED:
                 assert item.row == program.layers[source].row
-                block = block.T
-            drives[layer] += block @ (states[source] if item.full else changes[source]) << item.shift
+                block, whole = block.T, kept
+            drives[layer] += block @ (whole[source] if item.full else changes[source]) << item.shift
         elif item.op in (Op.ACTIVATE, Op.DEVIATE):
             assert item.node == layer and item.rows == network.widths[layer] and item.row == program.layers[layer].row
             values, terms = (states, free_terms) if item.op == Op.ACTIVATE else (deviations, clamped_terms)
@@ -314,11 +319,12 @@ def interpret(program: Program, instructions: Sequence[Instruction], rng: np.ran
             np.testing.assert_array_equal(drives[layer], dense(network, terms(network, layer), weights, known), f"{item}")
             new = np.where(rng.random(len(values[layer])) < 0.5, values[layer], rng.integers(-9, 10, len(values[layer])))
             changes[layer], values[layer] = new - values[layer], new
+            kept[layer] = new
             fresh.discard(layer)
         elif item.op in (Op.ERROR, Op.PREDICT):
             assert layer == output and item.rows == network.widths[output]
             np.testing.assert_array_equal(drives[output], dense(network, free_terms(network, output), weights, states))
-            deviations[output] = changes[output] = rng.integers(-9, 10, network.widths[output])
+            deviations[output] = changes[output] = kept[output] = rng.integers(-9, 10, network.widths[output])
             # The clamped phase begins from zero.
             deviations[:output] = zeros()[:output]
             held = zeros()
@@ -328,7 +334,12 @@ def interpret(program: Program, instructions: Sequence[Instruction], rng: np.ran
             source, target = network.ends[block]
             place = program.blocks[block]
             assert (item.rows, item.columns, item.column) == (place.rows, place.columns, place.column)
-            assert (item.source, item.node, item.row) == (program.layers[source].neuron, source, program.layers[target].row)
+            columns, rows, learned = (source, target, deviations) if not place.by_source else (target, source, states)
+            assert (item.source, item.node, item.row) == (program.layers[columns].neuron, columns, program.layers[rows].row)
+            np.testing.assert_array_equal(kept[rows], learned[rows])
+            if place.by_source:
+                np.testing.assert_array_equal(changes[target], deviations[target])
+            assert item.full == (source > 0 and not place.by_source)
             done[Op.UPDATE, block] += 1  # type: ignore[index]
     assert not fresh
     return done

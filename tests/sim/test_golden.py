@@ -206,8 +206,10 @@ def test_phases_and_update_by_plain_loops(rng: np.random.Generator) -> None:
         # D in 8 fraction bits, s in 8, a weight in 11: the product, times 2^-4, is 9 bits finer.
         for r, d in enumerate(target):
             for c, s in enumerate(values):
-                word = mix(network.seed, step, np.array([column + c]))
-                noise = int(random_bits(word, np.array([r]), 9)[0, 0])
+                # The output's block is stored with a row for each neuron of its source.
+                row, place = (r, c) if block < 2 else (c, r)
+                word = mix(network.seed, step, np.array([column + place]))
+                noise = int(random_bits(word, np.array([row]), 9)[0, 0])
                 learned = int(before[block][r, c]) + (d * s + noise) // 2**9
                 assert golden.weights()[block][r, c] == max(form.minimum, min(form.maximum, learned))
         column += len(values)
@@ -266,8 +268,10 @@ def test_minibatches_by_plain_loops(
                 for c in range(columns):
                     noise = 2 ** shifts[block] // 2
                     if rounding == "stochastic":
-                        word = mix(network.seed, step + stop - 1, np.array([column + c]))
-                        noise = int(random_bits(word, np.array([r]), shifts[block])[0, 0])
+                        # The output's block is stored with a row for each neuron of its source, but not in the literal form.
+                        row, place = (c, r) if block == 2 and clamped == "deviation" else (r, c)
+                        word = mix(network.seed, step + stop - 1, np.array([column + place]))
+                        noise = int(random_bits(word, np.array([row]), shifts[block])[0, 0])
                     exact = int(weights[block][r, c]) + (sums[block][r][c] + noise) // 2 ** shifts[block]
                     weights[block][r, c] = max(form.minimum, min(form.maximum, exact))
                     saturated += weights[block][r, c] != exact
