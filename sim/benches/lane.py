@@ -81,15 +81,15 @@ async def transposed(dut: Any) -> None:
     await _clear_rows(bench)
     rows = _Rows(lane.parameters.row_depth)
     expected: dict[int, int] = {}
-    change = None
+    held = None
     for cycle in range(CYCLES):
-        inputs = _operands(lane)
+        inputs = {**_operands(lane), "kept": random.getrandbits(1)}
         got = await bench.step(inputs)
-        if change is not None:
-            expected[cycle + lane.product_latency] = int(lane.model_multiplied(np.array(inputs["weight"]))) * change
+        if held is not None:
+            expected[cycle + lane.product_latency] = int(lane.model_multiplied(np.array(inputs["weight"]))) * held[inputs["kept"]]
         if cycle in expected:
             assert got["product"] == expected[cycle], f"cycle {cycle}"
-        change = rows.changes[inputs["row"]]
+        held = rows.changes[inputs["row"]], rows.values[inputs["row"]]
         rows.write(inputs)
 
 

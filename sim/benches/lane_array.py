@@ -13,6 +13,9 @@ from ...rtl_gen.lane import Lane
 from ...rtl_gen.lane_array import LaneArray
 from .cycles import Cycles, engine_parameters, spread
 
+MARKS = ("overwrite", "final", "tag")
+"""What a sum carries from its command."""
+
 SETTLED = 60
 """Cycles after which nothing is under way in any array, whatever its lanes."""
 
@@ -26,7 +29,7 @@ class _Array:
         self.bench = Cycles(dut, self.component)
         shape = self.parameters.weight_depth, self.parameters.lanes
         self.weights: IntArray = np.array([[self.weight() for _ in range(shape[1])] for _ in range(shape[0])], dtype=np.int64)
-        self.sums: dict[int, tuple[int, int, int]] = {}
+        self.sums: dict[int, tuple[int, ...]] = {}
         self.clipped: dict[int, int] = {}
 
     async def load(self) -> None:
@@ -62,7 +65,7 @@ class _Array:
         expected = self.sums.pop(now, None)
         assert got["sum_valid"] == (expected is not None), f"cycle {now}"
         if expected is not None:
-            assert (got["sum"], got["sum_restart"], got["sum_overwrite"]) == expected, f"cycle {now}"
+            assert (got["sum"], got["sum_restart"], *(got[f"sum_{name}"] for name in MARKS)) == expected, f"cycle {now}"
         assert got["clipped"] == self.clipped.pop(now, 0), f"cycle {now}"
 
     async def settle(self) -> None:
@@ -80,8 +83,7 @@ class _Array:
             "value": spread(parameters.broadcast_bits - 1),
             "start": random.getrandbits(1),
             "last": random.getrandbits(1),
-            "restart": random.getrandbits(1),
-            "overwrite": random.getrandbits(1),
+            **{name: random.getrandbits(1) for name in ("transposed", "kept", "update", "nearest", "restart", *MARKS)},
             "rows": random.randint(1, parameters.lanes),
             "column": random.getrandbits(20),
             "turn": random.randrange(RANDOM_BITS),
@@ -124,7 +126,7 @@ async def forward(dut: Any) -> None:
     free = 0
     for _ in range(25):
         columns, rows = random.randint(1, min(12, most)), random.randint(1, lanes)
-        overwrite, restart = random.getrandbits(1), random.getrandbits(1)
+        marks, restart = {name: random.getrandbits(1) for name in MARKS}, random.getrandbits(1)
         addresses = random.choices(range(array.parameters.weight_depth), k=columns)
         values = [array.vector() - random.choice((0, array.vector())) for _ in range(columns)]
         gaps = random.choice((0.0, 0.3))
@@ -136,10 +138,10 @@ async def forward(dut: Any) -> None:
                 sums = array.component.model_forward(array.multiplied(addresses).T, np.array(values)).tolist()
                 first = array.bench.now + LaneArray.forward_latency
                 for row in range(rows):
-                    array.sums[first + row] = sums[row], int(restart and row == 0), overwrite
+                    array.sums[first + row] = sums[row], int(restart and row == 0), *marks.values()
                 free = array.bench.now + rows
-            command = {"address": address, "value": value, "start": int(place == 0), "last": int(last)}
-            await array.step({**command, "restart": restart, "overwrite": overwrite, "rows": rows})
+            command = {"address": address, "value": value, "start": int(place == 0), "last": int(last), "restart": restart, "rows": rows}
+            await array.step({**command, **marks, "transposed": 0, "update": 0})
     await array.settle()
 
 
@@ -147,25 +149,30 @@ async def forward(dut: Any) -> None:
 async def transposed(dut: Any) -> None:
     array = _Array(dut)
     await array.load()
-    array.bench.held["transposed"] = 1
     lanes, depth = array.parameters.lanes, array.parameters.row_depth
     latency = LaneArray.transposed_latency(array.parameters)
     # Changes of an earlier, full layer, whose rest must not be seen.
-    held = np.zeros((depth, lanes), dtype=np.int64)
+    held, kept = (np.zeros((depth, lanes), dtype=np.int64) for _ in range(2))
     for count in (lanes, None):
         for block in range(depth):
             rows = count or random.randint(1, lanes)
             values = [array.vector() for _ in range(rows)]
             changes = [value - random.choice((0, array.vector())) for value in values]
-            await array.write_rows(block, values, changes, random.getrandbits(1))
+            with_values = int(count is not None or random.getrandbits(1))
+            await array.write_rows(block, values, changes, with_values)
             held[block, rows:] = 0
             held[block, :rows] = changes
+            if with_values:
+                kept[block, rows:] = 0
+                kept[block, :rows] = values
         for _ in range(60):
             while random.random() < 0.2:
                 await array.step()
-            fields = array.garbage()
-            total = array.component.model_transposed(array.multiplied([fields["address"]]).T, held[fields["row"]])
-            array.sums[array.bench.now + latency] = int(total[0]), fields["restart"], fields["overwrite"]
+            fields = {**array.garbage(), "transposed": 1, "update": 0}
+            total = array.component.model_transposed(
+                array.multiplied([fields["address"]]).T, (kept if fields["kept"] else held)[fields["row"]]
+            )
+            array.sums[array.bench.now + latency] = int(total[0]), fields["restart"], *(fields[name] for name in MARKS)
             await array.step(fields)
         await array.settle()
 
@@ -179,7 +186,7 @@ async def update(dut: Any) -> None:
     clipped = 0
     for nearest in (0, 1, 0):
         seed, step = random.getrandbits(32), random.getrandbits(32)
-        array.bench.held |= {"update": 1, "nearest": nearest, "seed": seed, "step": step}
+        array.bench.held |= {"seed": seed, "step": step}
         # Both the deviations and the shifted value span all bits, so that small moves and clips at both ends occur.
         deviations = np.array([[array.vector() for _ in range(lanes)] for _ in range(depth)], dtype=np.int64)
         for block, row in enumerate(deviations.tolist()):
@@ -189,7 +196,7 @@ async def update(dut: Any) -> None:
         for address in random.sample(range(parameters.weight_depth), parameters.weight_depth):
             while random.random() < 0.2:
                 await array.step()
-            fields = array.garbage()
+            fields = {**array.garbage(), "transposed": 0, "update": 1, "nearest": nearest}
             column, block = fields["column"], fields["row"]
             rows = np.arange(lanes) + random.randrange(50) * lanes
             half = 1 << (parameters.update_shift - 1)
