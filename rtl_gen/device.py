@@ -41,7 +41,8 @@ class Device(wiring.Component):
     framing_error, overrun : In
         Pulses to be counted.
 
-    Throughput: written, a weight a cycle; an input a cycle.
+    Throughput: written, a weight a cycle; an input a cycle. While the engine works on a sample the next one is taken in; any other
+    request waits until it has been answered.
     """
 
     def __init__(self, parameters: EngineParameters, line: bool = False) -> None:
@@ -128,15 +129,21 @@ class Device(wiring.Component):
         known = Signal()
         m.d.sync += [*(flag.eq(command == kind) for kind, flag in kinds.items()), known.eq(command.matches(*Command))]
         training = kinds[Command.TRAIN]
+        # The sample that the engine works on, while the next request is read.
+        pending = Signal()
+        running = {
+            name: Signal.like(value, name=f"running_{name}", reset_less=True)
+            for name, value in (("step", step), ("label", label), ("rate", control.rate), ("training", training), ("head", Signal(16)))
+        }
         m.d.comb += [
             control.seed.eq(seed),
-            control.step.eq(step),
-            control.label.eq(label),
-            control.rate.eq(argument),
+            control.step.eq(running["step"]),
+            control.label.eq(running["label"]),
+            control.rate.eq(running["rate"]),
             control.skip_sources.eq((skip & Skip.SOURCES).bool()),
             control.skip_rest.eq((skip & Skip.REST).bool()),
             control.skip_right.eq((skip & Skip.RIGHT).bool()),
-            engine.entry.eq(Mux(training, entries[Command.TRAIN], entries[Command.INFER])),
+            engine.entry.eq(Mux(running["training"], entries[Command.TRAIN], entries[Command.INFER])),
             engine.read_address.eq(address),
             engine.counter_select.eq(address),
             fetched.eq(engine.fetched),
@@ -208,7 +215,9 @@ class Device(wiring.Component):
             with m.State("COMMAND"):
                 m.d.sync += [inputs_left.eq(inputs), final_input.eq(inputs <= 1), final_part.eq(0)]
                 m.next = "ANSWER"
-                with m.If(kinds[Command.HELLO]):
+                with m.If(pending & ~training & ~kinds[Command.INFER]):
+                    m.next = "COMMAND"
+                with m.Elif(kinds[Command.HELLO]):
                     with m.If(~ended):
                         m.d.sync += faults[Status.WRONG_LENGTH].eq(1)
                         m.next = "DISCARD"
@@ -357,34 +366,31 @@ class Device(wiring.Component):
                         with m.If(last):
                             finish(Status.WRONG_LENGTH)
             with m.State("RUN"):
-                m.d.sync += engine.start.eq(1)
-                m.next = "RUNNING"
-            with m.State("RUNNING"):
-                m.d.sync += part.eq(0)
-                # The sequencer leaves its idle state in the second cycle here.
-                with m.If(high & ~engine.start & ~engine.running):
-                    m.d.comb += [
-                        control.trained.eq(training),
-                        control.inferred.eq(~training),
-                        control.zero_error.eq(training & ~engine.wrong),
+                with m.If(~pending):
+                    m.d.sync += [
+                        engine.start.eq(1),
+                        pending.eq(1),
+                        running["step"].eq(step),
+                        running["label"].eq(label),
+                        running["rate"].eq(argument),
+                        running["training"].eq(training),
+                        running["head"].eq(Cat(command, tag)),
                     ]
-                    m.next = "ANSWER"
-                m.d.sync += high.eq(1)
+                    m.next = "HEAD"
 
             with m.State("DISCARD"):
                 m.d.comb += request.ready.eq(1)
                 with m.If(request.valid & last):
                     m.next = "ANSWER"
 
-            answer, answering, answer_ready = answers.i.payload, answers.i.valid, answers.i.ready
+            # Nothing is answered before the sample that the engine works on.
+            answer, answering = Signal(PACKET), Signal()
+            answer_ready = answers.i.ready & ~pending
             body = Signal()
             with m.State("ANSWER"):
                 m.d.sync += [
                     status.eq(reduce(or_, (Mux(fault, code, 0) for code, fault in faults.items()))),
-                    body.eq(
-                        ~Cat(*faults.values()).any()
-                        & (kinds[Command.HELLO] | training | kinds[Command.INFER] | (kinds[Command.READ] & (count != 0)))
-                    ),
+                    body.eq(~Cat(*faults.values()).any() & (kinds[Command.HELLO] | (kinds[Command.READ] & (count != 0)))),
                 ]
                 m.next = "ANSWER STATUS"
             with m.State("ANSWER STATUS"):
@@ -397,15 +403,11 @@ class Device(wiring.Component):
                 with m.If(answer_ready):
                     m.next = "HEAD"
                     with m.If(body):
-                        with m.Switch(command):
-                            with m.Case(Command.HELLO):
-                                m.next = "HELLO WORD"
-                            with m.Case(Command.READ):
-                                m.next = "WAIT READ"
-                                with m.If(in_space[Space.WEIGHTS]):
-                                    m.next = "FETCH WEIGHTS"
-                            with m.Default():
-                                m.next = "ANSWER SAMPLE"
+                        m.next = "HELLO WORD"
+                        with m.If(kinds[Command.READ]):
+                            m.next = "WAIT READ"
+                            with m.If(in_space[Space.WEIGHTS]):
+                                m.next = "FETCH WEIGHTS"
 
             with m.State("HELLO WORD"):
                 m.next = "ANSWER HELLO"
@@ -416,15 +418,6 @@ class Device(wiring.Component):
                     m.next = "HELLO WORD"
                     with m.If(full_hello):
                         m.next = "HEAD"
-
-            with m.State("ANSWER SAMPLE"):
-                m.d.comb += [
-                    answering.eq(1),
-                    answer.last.eq(1),
-                    answer.data.eq(Cat(engine.prediction, Const(0, 16 - INDEX_BITS), engine.wrong & training)),
-                ]
-                with m.If(answer_ready):
-                    m.next = "HEAD"
 
             # Memories and counters take their time to answer the address.
             with m.State("WAIT READ"):
@@ -477,4 +470,36 @@ class Device(wiring.Component):
                         m.next = "FETCH WEIGHTS"
                         with m.If(answer.last):
                             m.next = "HEAD"
+
+        m.d.comb += [answers.i.valid.eq(answering & ~pending), answers.i.payload.eq(answer)]
+        began = Signal(2)
+        with m.FSM(name="sample"):
+            with m.State("IDLE"):
+                m.d.sync += began.eq(0)
+                with m.If(pending):
+                    m.next = "RUNNING"
+            with m.State("RUNNING"):
+                # The sequencer leaves its idle state in the second cycle here.
+                m.d.sync += began.eq(Cat(Const(1, 1), began[0]))
+                with m.If(began[1] & ~engine.running):
+                    m.d.comb += [
+                        control.trained.eq(running["training"]),
+                        control.inferred.eq(~running["training"]),
+                        control.zero_error.eq(running["training"] & ~engine.wrong),
+                    ]
+                    m.next = "STATUS"
+            with m.State("STATUS"):
+                m.d.comb += [
+                    answers.i.valid.eq(1),
+                    answers.i.payload.data.eq(Cat(running["head"][:8] | ANSWER, running["head"][8:], Const(Status.DONE, 16))),
+                    answers.i.payload.last.eq(0),
+                ]
+                with m.If(answers.i.ready):
+                    m.next = "SAMPLE"
+            with m.State("SAMPLE"):
+                result = Cat(engine.prediction, Const(0, 16 - INDEX_BITS), engine.wrong & running["training"], Const(0, 15))
+                m.d.comb += [answers.i.valid.eq(1), answers.i.payload.data.eq(result), answers.i.payload.last.eq(1)]
+                with m.If(answers.i.ready):
+                    m.d.sync += pending.eq(0)
+                    m.next = "IDLE"
         return m

@@ -49,13 +49,13 @@ class Engine(wiring.Component):
     control : In
         See `CONTROL`.
     start, entry, running : In, In, Out
-        Run a program; see `Sequencer`. The other ports may be used only while none runs.
+        Run a program; see `Sequencer`. Of the other ports only the inputs may be used while one runs.
     wrong, prediction : Out
         Of the last sample.
     program_enable, program_address, program_data : In
         Write an instruction.
     input_begin, input_push, input_value : In
-        The inputs of the next sample, in their order.
+        The inputs of the next sample, in their order, also while a program runs. A start takes them.
     load_step, load_value, load_write, load_address, fetch, fetched
         Weights; see `LaneArray`.
     read_address, read_state, read_slope, read_deviation
@@ -182,6 +182,7 @@ class Engine(wiring.Component):
             neurons.input_begin.eq(self.input_begin),
             neurons.input_push.eq(self.input_push),
             neurons.input_value.eq(self.input_value),
+            neurons.input_take.eq(self.start),
             neurons.list_full.eq(issuer.list_full),
             neurons.list_address.eq(issuer.list_address),
             neurons.list_node.eq(issuer.list_node),

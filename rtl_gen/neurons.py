@@ -80,10 +80,13 @@ class NeuronUnit(wiring.Component):
     rows : Out
         See `lane_array.row_signature`.
     input_begin, input_push, input_value : In
-        The next input of a sample.
+        The next input of the next sample.
+    input_take : In
+        That sample becomes the current one.
     list_full, list_address, list_node : In
-        Which list (the changes of the last instruction for the layer, none after PREDICT; full: the states), which entry,
-        which layer. SNAPSHOT leaves the lists; DIFFERENCE leaves the changes undefined, in list, rows and flags.
+        Which list (the changes of the last instruction for the layer, none after PREDICT; of layer 0 the inputs of the current
+        sample; full: the states), which entry, which layer.
+        SNAPSHOT leaves the lists; DIFFERENCE leaves the changes undefined, in list, rows and flags.
     entry_index, entry_value : Out
         The entry, `LIST_LATENCY` cycles later.
     count : Out
@@ -141,6 +144,7 @@ class NeuronUnit(wiring.Component):
                 "input_begin": In(1),
                 "input_push": In(1),
                 "input_value": In(parameters.vector_bits - 1),
+                "input_take": In(1),
                 "list_full": In(1),
                 "list_address": In(neurons),
                 "list_node": In(range(parameters.program_depth)),
@@ -416,12 +420,10 @@ class NeuronUnit(wiring.Component):
                 m.d.sync += [lane.eq(0), row.eq(row + 1)]
 
         listed = ~self.skip_sources
-        input_begin, input_push, input_nonzero = Signal(), Signal(), Signal(reset_less=True)
-        input_value = Signal.like(self.input_value, reset_less=True)
         m.d.comb += [
-            changes.begin.eq((self.start & (starting != Op.SNAPSHOT)) | input_begin),
-            changes.base.eq(Mux(input_begin, 0, self.instruction.target)),
-            changes.node.eq(Mux(input_begin, 0, self.instruction.node)),
+            changes.begin.eq(self.start & (starting != Op.SNAPSHOT)),
+            changes.base.eq(self.instruction.target),
+            changes.node.eq(self.instruction.node),
             nonzero.begin.eq(self.start & (starting == Op.ACTIVATE) & ~self.instruction.full),
             nonzero.base.eq(self.instruction.target),
             nonzero.node.eq(self.instruction.node),
@@ -436,22 +438,46 @@ class NeuronUnit(wiring.Component):
             changes.read_node.eq(self.list_node),
             nonzero.read_node.eq(self.list_node),
         ]
+        # The inputs of two samples: one is read while the next one comes.
+        pair = data.StructLayout({"index": INDEX_BITS, "value": parameters.vector_bits - 1})
+        m.submodules.inputs = inputs = BlockMemory(pair, 2 * depth)
+        coming = Signal()
+        counts = [Signal(INDEX_BITS, name=f"inputs_{half}", reset_less=True) for half in range(2)]
+        pushed, input_index = Signal(), Signal(INDEX_BITS, reset_less=True)
+        place = Signal(range(depth), reset_less=True)
+        m.d.sync += [
+            pushed.eq(self.input_push & ((self.input_value != 0) | listed)),
+            inputs.write_data.index.eq(input_index),
+            inputs.write_data.value.eq(self.input_value),
+            input_index.eq(Mux(self.input_begin, 0, input_index + self.input_push)),
+        ]
+        m.d.comb += [
+            inputs.write_enable.eq(pushed),
+            inputs.write_address.eq(Cat(place, coming)),
+            inputs.read_address.eq(Cat(self.list_address, ~coming)),
+        ]
+        with m.If(self.input_begin):
+            m.d.sync += place.eq(0)
+        with m.Elif(pushed):
+            m.d.sync += place.eq(place + 1)
+        for half, count in enumerate(counts):
+            with m.If((coming == half) & self.input_begin):
+                m.d.sync += count.eq(0)
+            with m.Elif((coming == half) & pushed):
+                m.d.sync += count.eq(count + 1)
+        with m.If(delay(m, self.input_take, 1, "input_take", reset_less=False)):
+            m.d.sync += coming.eq(~coming)
+
         full = delay(m, self.list_full, EventList.latency, "full")
+        of_inputs = delay(m, self.list_node == 0, EventList.latency, "of_inputs")
         m.d.comb += self.length.eq(Mux(self.list_full, nonzero.length, changes.length))
         m.d.sync += [
-            self.count.eq(Mux(full, nonzero.count, changes.count)),
-            self.entry_index.eq(Mux(full, nonzero.entry.index, changes.entry.index)),
-            self.entry_value.eq(Mux(full, nonzero.entry.value, changes.entry.value)),
-            input_begin.eq(self.input_begin),
-            input_push.eq(self.input_push),
-            input_value.eq(self.input_value),
-            input_nonzero.eq(self.input_value != 0),
+            self.count.eq(Mux(full, nonzero.count, Mux(of_inputs, Mux(coming, counts[0], counts[1]), changes.count))),
+            self.entry_index.eq(Mux(full, nonzero.entry.index, Mux(of_inputs, inputs.read_data.index, changes.entry.index))),
+            self.entry_value.eq(
+                Mux(full, nonzero.entry.value, Mux(of_inputs, Cat(inputs.read_data.value, Const(0, 1)).as_signed(), changes.entry.value))
+            ),
         ]
-        with m.If(input_begin):
-            m.d.sync += index.eq(0)
-        with m.If(input_push):
-            m.d.sync += index.eq(index + 1)
-            m.d.comb += [changes.push.eq(input_nonzero | listed), changes.value.eq(input_value)]
 
         for name, bit, update, flag in (
             ("changed", changed, told, self.changed_block),
