@@ -1,70 +1,411 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cycles of a program in which nothing is skipped: the most that any sample takes."""
+"""Where the cycles of a program go if nothing is skipped: the engine's control, cycle by cycle, without any data."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
 
 from ..firmware.compiler import Program
 from ..firmware.isa import Instruction, Op
 from ..firmware.parameters import EngineParameters
+from .event_list import EventList
+from .interlock import ARRAY_OPS, NEURON_OPS, Interlock, Units
 from .issuer import ISSUE, LOOK, PASS
 from .lane_array import LaneArray
-from .neurons import DRAIN, SUM_LATENCY
+from .neurons import DRAIN, SUM_LATENCY, TOLD
+from .output_error import OutputError
 from .primitives.block_memory import BlockMemory
-from .sequencer import ARRAY_OPS, FETCH, NEURON_OPS, Sequencer
+from .sequencer import FETCH
+
+SERIAL: Final = (Op.ACTIVATE, Op.DEVIATE, Op.SNAPSHOT, Op.DIFFERENCE)
+NOTHING: Final = Instruction(op=Op.END)
+
+IDLE_KINDS: Final = {
+    "sequencing": "the next instruction is on its way, or a block is prepared",
+    "walk": "the values that come next are not yet computed",
+    "sums": "sums of the instruction before still leave the lanes",
+    "error": "the output error is computed",
+    "drain": "the last results are on their way",
+}
+"""Why no command is given to the lanes in a cycle."""
+
+
+@dataclass
+class Account:
+    """Where the cycles of a program go.
+
+    Parameters
+    ----------
+    lanes : int
+    cycles : int
+        In which the program runs.
+    issued : Counter of (Op, target's address)
+        Cycles in which a product was asked for.
+    lane_cycles : Counter of the same
+        Products: ``issued`` times the rows that exist.
+    idle : Counter of str
+        Cycles of each of `IDLE_KINDS`.
+    """
+
+    lanes: int
+    cycles: int = 0
+    issued: Counter[tuple[Op, int]] = field(default_factory=Counter)
+    lane_cycles: Counter[tuple[Op, int]] = field(default_factory=Counter)
+    idle: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def utilisation(self) -> float:
+        """Products that lanes compute, of all that they could."""
+        return self.lane_cycles.total() / (self.lanes * self.cycles)
 
 
 def dense_cycles(program: Program, *, training: bool = True) -> int:
-    """Cycles in which a program runs if no source, row block, sweep or phase is left out.
+    """Cycles in which a program runs if no source, row block, sweep or phase is left out: those of `dense_account`."""
+    return dense_account(program, training=training).cycles
 
-    A sample takes no more. Where nothing is skipped it takes less by two cycles for each halving of the softmax' sum that is not needed:
-    of these there are at most the binary logarithm of the number of classes, each time that the error is computed.
+
+def dense_account(program: Program, *, training: bool = True, halvings: int | None = None) -> Account:
+    """The account of a program of which nothing is left out.
+
+    A sample takes no more. It is exact for a sample of which nothing is skipped, with the number of halvings of its softmax' sum.
 
     Parameters
     ----------
     program : Program
     training : bool
         Of a training sample, or of a prediction.
+    halvings : int or None
+        Halvings of the softmax' sum, by default the most that may be needed: the binary logarithm of the number of classes.
     """
-    # The cycle in which the next instruction can be taken from memory, that in which the last one was executed, and the one in which
-    # its unit has finished.
-    fetched, executed, finished, turns = FETCH - 1, -2, 0, 0
-    for instruction in Sequencer.model(program.instructions, 0 if training else program.infer_entry):
-        taken = max(fetched, executed + 2)
-        executed = max(taken + 1, finished)
-        fetched = taken + FETCH
+    engine = _Engine(program.parameters, halvings)
+    engine.run(program, 0 if training else program.infer_entry)
+    return engine.account
+
+
+class _Engine:
+    """Registers of the control as they stand in a cycle; `step` leads to the next."""
+
+    def __init__(self, parameters: EngineParameters, halvings: int | None) -> None:
+        self.lanes = parameters.lanes
+        self.halvings = halvings
+        self.transposed_latency = LaneArray.transposed_latency(parameters)
+        self.now = 0
+        self.account = Account(self.lanes)
+        # What happens in a later cycle.
+        self.later: defaultdict[int, list[Callable[[], None]]] = defaultdict(list)
+        self.issuer = _Issuer(self)
+        self.neurons = _Neurons(self)
+
+    def run(self, program: Program, entry: int) -> None:
+        """Step until the program is over."""
+        issuer, neurons, account = self.issuer, self.neurons, self.account
+        here, body, turns, waited, state = entry, 0, 0, 0, "FETCH"
+        instruction = NOTHING
+        # What the interlock said, and what was started, in the cycle before.
+        allowed = Interlock.model(instruction, self.units())
+        array, serial = False, False
+        while True:
+            for happens in self.later.pop(self.now, ()):
+                happens()
+            account.cycles += 1
+            given, may = instruction, allowed
+            start_array, start_neurons, array, serial = array, serial, False, False
+            allowed = Interlock.model(instruction, self.units())
+            follows = may["follows"]
+            fetches = waited == FETCH - 1
+            waited = min(waited + 1, FETCH - 1)
+            if state == "FETCH":
+                if fetches:
+                    instruction, here, waited, state = program.instructions[here], here + 1, 0, "COMPARE"
+            elif state == "COMPARE":
+                state = "EXECUTE"
+            elif self._may(instruction, may):
+                state = "FETCH"
+                array, serial = instruction.op in ARRAY_OPS, instruction.op in NEURON_OPS
+                if instruction.op == Op.LOOP:
+                    body, turns = here, instruction.count
+                elif instruction.op == Op.NEXT:
+                    if turns != 1:
+                        here, waited = body, 0
+                    turns -= 1
+                elif instruction.op == Op.END:
+                    self._account(given)
+                    return
+            self._account(given)
+            latest = issuer.latest
+            issuer.step(given if start_array else None)
+            neurons.step(given if start_neurons else None, follows, latest)
+            self.now += 1
+
+    @staticmethod
+    def _may(instruction: Instruction, may: dict[str, bool]) -> bool:
         if instruction.op in ARRAY_OPS:
-            finished = executed + _array(instruction, program.parameters)
-        elif instruction.op in NEURON_OPS:
-            finished = executed + _neurons(instruction)
-        elif instruction.op == Op.LOOP:
-            turns = instruction.count
-        elif instruction.op == Op.NEXT:
-            if turns != 1:
-                fetched = executed + FETCH
-            turns -= 1
-    return executed + 1
+            return may["array_may"]
+        if instruction.op in NEURON_OPS:
+            return may["neurons_may"]
+        if instruction.op == Op.STOP_IF_RIGHT:
+            return may["neurons_idle"]
+        return instruction.op != Op.END or may["all_idle"]
+
+    def units(self) -> Units:
+        """What the units say in this cycle."""
+        issuer, neurons = self.issuer, self.neurons
+        return Units(
+            issuing=issuer.state != "IDLE",
+            latest=issuer.latest,
+            complete=(not issuer.pending[0], not issuer.pending[1]),
+            learning=any(pending and learns for pending, learns in zip(issuer.pending, issuer.learns, strict=True)),
+            array=issuer.current,
+            idle=neurons.idle,
+            reading=neurons.walking or neurons.erring,
+            neurons=neurons.current,
+        )
+
+    def _account(self, instruction: Instruction) -> None:
+        issuer, account = self.issuer, self.account
+        if issuer.issues():
+            key = issuer.current.op, issuer.current.target
+            if issuer.current.columns:
+                account.issued[key] += 1
+                account.lane_cycles[key] += issuer.rows
+            else:
+                account.idle["sequencing"] += 1
+        elif issuer.state == "FOLLOW" or (issuer.state == "BLOCK" and issuer.rows_wait()):
+            account.idle["error" if self.neurons.erring else "walk"] += 1
+        elif issuer.state in ("BLOCK", "RUN") and (issuer.held() or issuer.state == "RUN"):
+            account.idle["sums"] += 1
+        elif issuer.state != "IDLE":
+            account.idle["sequencing"] += 1
+        elif instruction.op == Op.END:
+            account.idle["drain"] += 1
+        elif self.neurons.erring or instruction.op in (Op.ERROR, Op.PREDICT, Op.STOP_IF_RIGHT):
+            account.idle["error"] += 1
+        else:
+            account.idle["walk" if not self.neurons.idle else "sequencing"] += 1
 
 
-def _array(instruction: Instruction, parameters: EngineParameters) -> int:
-    """Cycles from one instruction's execution to the next one's, of those of the `Issuer`."""
-    lanes = parameters.lanes
-    blocks, inner = -(-instruction.rows // lanes), max(instruction.columns, 1)
-    rows = instruction.rows - (blocks - 1) * lanes
-    if instruction.op == Op.TRANSPOSED:
-        issued = 1 + blocks * (max(inner + 1, PASS - 1) + 1) - 1
-        drain = ISSUE + LaneArray.transposed_latency(parameters) + SUM_LATENCY
-    elif instruction.op == Op.UPDATE:
-        issued = LOOK + blocks * (inner + 2) - 1
-        drain = ISSUE + LaneArray.update_latency + 1
-    else:
-        issued = LOOK + 1 + inner + (blocks - 1) * max(inner + 2, lanes + 1)
-        drain = ISSUE + LaneArray.forward_latency + SUM_LATENCY + rows
-    return issued + drain + 4
+class _Issuer:
+    """Control of `Issuer`, by its names."""
+
+    def __init__(self, engine: _Engine) -> None:
+        self.engine = engine
+        self.state = "IDLE"
+        self.current = NOTHING
+        self.latest = 0
+        self.pending, self.learns, self.drain = [False, False], [False, False], [0, 0]
+        self.list_follows = self.rows_follow = self.lead = self.spaced = self.first_block = False
+        self.forward_held = self.transposed_held = False
+        self.spacing = self.forward_hold = self.transposed_hold = 0
+        self.inner = self.inner_left = self.left = self.block = self.look = self.rows = 0
+
+    @property
+    def length(self) -> int:
+        """Sources or columns."""
+        return self.current.columns
+
+    def rows_wait(self) -> bool:
+        """Whether the block's rows are still written."""
+        return self.rows_follow and self.block == self.engine.neurons.row
+
+    def held(self) -> bool:
+        """Whether the sums of the instruction before are in the way."""
+        return self.first_block and (
+            (self.current.op == Op.TRANSPOSED and self.transposed_held)
+            or (self.current.op == Op.FORWARD and self.inner_left <= 1 and self.forward_held)
+        )
+
+    def issues(self) -> bool:
+        """Whether a command is given in this cycle."""
+        if self.state == "FOLLOW":
+            return self.lead and self.list_follows
+        last = self.inner_left <= 1
+        forward = self.current.op == Op.FORWARD
+        return self.state == "RUN" and (
+            not last or self.current.op == Op.UPDATE or (self.spaced and not (forward and self.first_block and self.forward_held))
+        )
+
+    def step(self, start: Instruction | None) -> None:
+        """Go on by one cycle."""
+        engine, now, op = self.engine, self.current, self.current.op
+        neurons = engine.neurons
+        issue = self.issues()
+        last = self.state == "RUN" and self.inner_left <= 1
+        go = issue and last
+        final = self.left <= engine.lanes
+        state, lead = self.state, False
+        for tag in range(2):
+            here = tag == self.latest
+            if start and not here:
+                self.pending[tag], self.learns[tag] = True, start.op == Op.UPDATE
+            elif self.drain[tag] == 0 and not (self.state != "IDLE" and here):
+                self.pending[tag] = False
+            if go and here:
+                self.drain[tag] = self._drain()
+            elif self.drain[tag]:
+                self.drain[tag] -= 1
+        spaced, forward_held, transposed_held = self.spacing <= 1, self.forward_hold > 1, self.transposed_hold > 1
+        waits = self.rows_wait() or (op == Op.TRANSPOSED and self.first_block and self.transposed_held)
+        self.spacing, self.forward_hold, self.transposed_hold = (
+            max(count - 1, 0) for count in (self.spacing, self.forward_hold, self.transposed_hold)
+        )
+        if self.state == "IDLE":
+            self.inner, self.look = 0, LOOK - 2
+            if start:
+                state, self.first_block = "BEGIN", True
+                self.block, self.left = start.row, start.rows
+        elif self.state == "BEGIN":
+            if op == Op.TRANSPOSED or (op == Op.FORWARD and self.list_follows):
+                state = "BLOCK"
+            elif not self.list_follows:
+                state = "LIST"
+        elif self.state == "LIST":
+            if self.look == 0:
+                state = "REST" if self.inner else "BLOCK"
+            self.look -= 1
+        elif self.state == "REST":
+            self.inner_left, state = self.length - self.inner, "RUN"
+        elif self.state == "BLOCK":
+            if op == Op.TRANSPOSED:
+                self.spacing = PASS - 2
+            if not waits:
+                state = "FOLLOW" if op == Op.FORWARD and self.list_follows else "CHOOSE"
+        elif self.state == "FOLLOW":
+            lead = neurons.length(now) > self.inner + 2
+            if not self.list_follows:
+                self.look, state = LOOK - 2, "LIST"
+            self.inner += issue
+        elif self.state == "CHOOSE":
+            self.inner, self.inner_left, state = 0, self.length, "RUN"
+        elif issue:
+            self.inner, self.inner_left = self.inner + 1, self.inner_left - 1
+        if issue and op == Op.TRANSPOSED:
+            difference = self.engine.transposed_latency - LaneArray.forward_latency
+            self.forward_hold, self.transposed_hold = max(difference + 1 + SUM_LATENCY, 0), 1 + SUM_LATENCY
+            if final:
+                engine.later[engine.now + ISSUE + engine.transposed_latency + SUM_LATENCY].append(neurons.counts(self.latest))
+        if go:
+            if op == Op.FORWARD:
+                self._forward_sums()
+            state = "IDLE" if final else "BLOCK"
+            self.block, self.left, self.inner, self.first_block = self.block + 1, self.left - engine.lanes, 0, False
+        self._follow(start)
+        self.rows = min(self.left, engine.lanes)
+        self.state, self.lead, self.spaced = state, lead, spaced
+        self.forward_held, self.transposed_held = forward_held, transposed_held
+        if start:
+            self.current, self.latest = start, 1 - self.latest
+
+    def _forward_sums(self) -> None:
+        engine = self.engine
+        rows = min(self.left, engine.lanes)
+        difference = engine.transposed_latency - LaneArray.forward_latency
+        self.spacing, self.forward_hold = rows, rows + SUM_LATENCY
+        self.transposed_hold = max(rows + SUM_LATENCY - difference, 0)
+        for row in range(rows):
+            engine.later[engine.now + ISSUE + LaneArray.forward_latency + SUM_LATENCY + row].append(engine.neurons.counts(self.latest))
+
+    def _drain(self) -> int:
+        if self.current.op == Op.FORWARD:
+            return ISSUE + LaneArray.forward_latency + SUM_LATENCY + min(self.left, self.engine.lanes)
+        if self.current.op == Op.TRANSPOSED:
+            return ISSUE + self.engine.transposed_latency + SUM_LATENCY
+        return ISSUE + LaneArray.update_latency + 1
+
+    def _follow(self, start: Instruction | None) -> None:
+        neurons = self.engine.neurons
+        if neurons.idle:
+            self.list_follows = self.rows_follow = False
+        elif start:
+            walk = neurons.current
+            states = walk.op == Op.ACTIVATE and not walk.full
+            written = walk.node == start.node and (states if start.full else walk.op != Op.SNAPSHOT)
+            self.list_follows = written and start.op != Op.TRANSPOSED
+            self.rows_follow = walk.row == start.row and start.op != Op.FORWARD
 
 
-def _neurons(instruction: Instruction) -> int:
-    """The same, of those of the `NeuronUnit`."""
-    count, read = instruction.rows, 1 + BlockMemory.latency
-    if instruction.op == Op.PREDICT:
-        return 2 * count + read + 2 + DRAIN + 4
-    if instruction.op == Op.ERROR:
-        return 4 * count + 3 * read + 51 + 2 * (count.bit_length() - 1) + DRAIN + 4
-    return count + DRAIN + 3
+class _Neurons:
+    """Control of `NeuronUnit`, by its names."""
+
+    def __init__(self, engine: _Engine) -> None:
+        self.engine = engine
+        self.current = NOTHING
+        self.walking = self.erring = self.following = self.ahead = False
+        self.left = self.walked = self.drain = self.follow_tag = self.row = self.lane = 0
+        self.changes = self.nonzero = 0
+        self.totals = [0, 0]
+
+    @property
+    def idle(self) -> bool:
+        return not (self.walking or self.erring or self.drain)
+
+    def length(self, instruction: Instruction) -> int:
+        """Pairs of a list that can be asked for."""
+        return self.nonzero if instruction.full else self.changes
+
+    def counts(self, tag: int) -> Callable[[], None]:
+        """What counts a drive that is complete."""
+
+        def count() -> None:
+            self.totals[tag] += 1
+
+        return count
+
+    def step(self, start: Instruction | None, follows: bool, latest: int) -> None:
+        """Go on by one cycle; the issuer has gone before, and said ``latest`` in this cycle."""
+        engine = self.engine
+        issuer = engine.issuer
+        stepping = self.walking and (self.ahead or not self.following)
+        ahead = self.totals[self.follow_tag] > self.walked + 1
+        if issuer.latest != latest:
+            self.totals[issuer.latest] = 0
+        if self.drain:
+            self.drain -= 1
+        if stepping:
+            engine.later[engine.now + TOLD + 1].append(self._told)
+            self.walked, self.left = self.walked + 1, self.left - 1
+            if self.left == 0:
+                self.walking, self.drain = False, DRAIN
+        self.ahead = ahead
+        # The issuer's flag is a register: what it says now it said before.
+        if self.complete_before[self.follow_tag]:
+            self.following = False
+        self.complete_before = [not pending for pending in issuer.pending]
+        if start:
+            self._start(start, follows, latest)
+
+    complete_before = [True, True]
+
+    def _start(self, start: Instruction, follows: bool, latest: int) -> None:
+        engine = self.engine
+        self.current, self.left, self.walked, self.ahead = start, start.rows, 0, False
+        self.following, self.follow_tag = follows, latest
+        self.row, self.lane = start.row, 0
+        self.walking, self.erring = start.op in SERIAL, start.op not in SERIAL
+        if start.op != Op.SNAPSHOT:
+            self.changes = 0
+        if start.op == Op.ACTIVATE and not start.full:
+            self.nonzero = 0
+        if self.erring:
+            classes = start.rows
+            most = classes.bit_length() - 1
+            done = engine.now + 1 + OutputError.latency(
+                classes, 1 + BlockMemory.latency, most if engine.halvings is None else engine.halvings, start.op == Op.PREDICT
+            )
+            if start.op == Op.ERROR:
+                for index in range(classes):
+                    engine.later[done - classes + index + 1 + BlockMemory.latency + 3].append(self._told)
+            engine.later[done + 1].append(self._erred)
+
+    def _erred(self) -> None:
+        self.erring, self.drain = False, DRAIN
+
+    def _told(self) -> None:
+        """A neuron's result has been written."""
+        if self.current.op != Op.SNAPSHOT:
+            self.changes += 1
+        if self.current.op == Op.ACTIVATE and not self.current.full:
+            self.nonzero += 1
+        self.lane += 1
+        if self.lane == self.engine.lanes:
+            self.lane, self.row = 0, self.row + 1

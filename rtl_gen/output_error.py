@@ -102,6 +102,13 @@ class OutputError(wiring.Component):
         )
 
     @staticmethod
+    def latency(classes: int, read_latency: int, halvings: int, predict_only: bool) -> int:
+        """Cycles from ``start`` to ``done``."""
+        if predict_only:
+            return 2 * classes + read_latency + 2
+        return 4 * classes + 3 * read_latency + 51 + 2 * halvings
+
+    @staticmethod
     def model(drives: IntArray, label: int, shift: int, error_bits: int) -> tuple[IntArray, np.ndarray, int, int]:
         """What leaves for drives, (classes,) int64.
 
