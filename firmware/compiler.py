@@ -511,6 +511,7 @@ class _Compiler:
         column_layer = ends[1] if block.by_source else ends[0]
         return Instruction(
             op=Op.UPDATE,
+            kind=int(block.by_source),
             # The error stands in the list of changes, which it is from nothing; states in the list of all.
             full=int(column_layer > 0 and not block.by_source),
             nearest=int(self.network.learning.rounding == "nearest"),

@@ -55,7 +55,7 @@ class Field:
 
 FIELDS: Final[dict[str, Field]] = {
     "op": Field(4, "operation"),
-    "kind": Field(2, "SWEEP: phase; ACTIVATE: code of the activation"),
+    "kind": Field(2, "SWEEP: phase; ACTIVATE: code of the activation; UPDATE: what the rows keep, deviations (0) or states (1)"),
     "first": Field(
         1,
         "the drive is overwritten, not added to (FORWARD, TRANSPOSED); the value before is zero (ACTIVATE, DEVIATE, ERROR); "

@@ -27,7 +27,7 @@ CHARACTER_BITS: Final = 10
 """Bits on a serial line for each byte."""
 
 BETWEEN: Final = 12
-"""Cycles of a sample, besides one for each input, in which no program runs."""
+"""Cycles between two samples in which no program runs, or no input comes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +78,8 @@ def speed(network: Network, parameters: EngineParameters, frequency: int, baud: 
 
 
 def sample_cycles(network: Network, parameters: EngineParameters) -> int:
-    """Cycles that a training sample takes at the most, its inputs included."""
-    return dense_cycles(compile_network(network, parameters)) + network.widths[0] + BETWEEN
+    """Cycles that a training sample takes at the most: its inputs come in while the one before is learned."""
+    return max(dense_cycles(compile_network(network, parameters)), network.widths[0]) + BETWEEN
 
 
 def _measured_cycles(network: Network, lanes: int) -> float | None:

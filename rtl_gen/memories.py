@@ -42,7 +42,8 @@ def block_memories(parameters: EngineParameters) -> list[MemoryShape]:
     width = parameters.weight.width
     return [
         *(MemoryShape("weights", len(group) * width, parameters.weight_depth) for group in lane_groups(parameters.lanes, width)),
-        MemoryShape("drives", parameters.drive_bits, depth),
+        *(MemoryShape(name, parameters.drive_bits, depth) for name in ("drives", "walked drives")),
+        MemoryShape("inputs", INDEX_BITS + vector - 1, 2 * depth),
         MemoryShape("states", vector + SLOPE_FRACTION + 1, depth),
         MemoryShape("deviations", vector, depth),
         *(MemoryShape(name, INDEX_BITS + bits, depth) for name, bits in lists),

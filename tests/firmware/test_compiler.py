@@ -340,6 +340,7 @@ def interpret(program: Program, instructions: Sequence[Instruction], rng: np.ran
             if place.by_source:
                 np.testing.assert_array_equal(changes[target], deviations[target])
             assert item.full == (source > 0 and not place.by_source)
+            assert item.kind == place.by_source
             done[Op.UPDATE, block] += 1  # type: ignore[index]
     assert not fresh
     return done

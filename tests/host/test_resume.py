@@ -229,9 +229,9 @@ def test_other_data_or_an_older_run_is_refused(folder, monkeypatch, capsys):
 
 def test_another_version_is_refused(folder, monkeypatch, capsys):
     stopped_run(monkeypatch)
-    monkeypatch.setattr(checkpoint_module, "VERSION", 2)
+    monkeypatch.setattr(checkpoint_module, "VERSION", 3)
     assert main(["resume", "run"]) == 2
-    assert "is of version 1, this program reads version 2" in capsys.readouterr().err
+    assert "is of version 2, this program reads version 3" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["0000000-0000000100", "0000000-0000000200", "0000001-0000000000", "metrics", "weights", "learning-curve"])
