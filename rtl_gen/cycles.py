@@ -9,7 +9,6 @@ from typing import Final
 from ..firmware.compiler import Program
 from ..firmware.isa import Instruction, Op
 from ..firmware.parameters import EngineParameters
-from .event_list import EventList
 from .interlock import ARRAY_OPS, NEURON_OPS, Interlock, Units
 from .issuer import ISSUE, LOOK, PASS
 from .lane_array import LaneArray
@@ -334,6 +333,7 @@ class _Neurons:
         self.left = self.walked = self.drain = self.follow_tag = self.row = self.lane = 0
         self.changes = self.nonzero = 0
         self.totals = [0, 0]
+        self.complete_before = [True, True]
 
     @property
     def idle(self) -> bool:
@@ -374,8 +374,6 @@ class _Neurons:
         if start:
             self._start(start, follows, latest)
 
-    complete_before = [True, True]
-
     def _start(self, start: Instruction, follows: bool, latest: int) -> None:
         engine = self.engine
         self.current, self.left, self.walked, self.ahead = start, start.rows, 0, False
@@ -389,8 +387,12 @@ class _Neurons:
         if self.erring:
             classes = start.rows
             most = classes.bit_length() - 1
-            done = engine.now + 1 + OutputError.latency(
-                classes, 1 + BlockMemory.latency, most if engine.halvings is None else engine.halvings, start.op == Op.PREDICT
+            done = (
+                engine.now
+                + 1
+                + OutputError.latency(
+                    classes, 1 + BlockMemory.latency, most if engine.halvings is None else engine.halvings, start.op == Op.PREDICT
+                )
             )
             if start.op == Op.ERROR:
                 for index in range(classes):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from amaranth.hdl import Const, Module, Mux, Signal, signed
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..firmware.arithmetic import RANDOM_BITS, ROW_ROTATION
@@ -15,7 +15,7 @@ from .event_list import INDEX_BITS
 from .instruction import INSTRUCTION
 from .lane_array import LaneArray, command_signature
 from .neurons import LIST_LATENCY, SUM_LATENCY
-from .pipeline import delay
+from .pipeline import delay, plain_register
 
 ISSUE: Final = LIST_LATENCY + 3
 """Cycles from the choice of a source to its command."""
@@ -201,7 +201,7 @@ class Issuer(wiring.Component):
         m = Module()
         parameters = self.parameters
         lanes = parameters.lanes
-        now = self.current
+        now = data.View(INSTRUCTION, plain_register(m, self.current, "now"))
         transposed, update, forward = Signal(), Signal(), Signal()
         m.d.comb += [self.list_full.eq(now.full), self.list_node.eq(now.node)]
 
@@ -404,7 +404,7 @@ class Issuer(wiring.Component):
         # These change when the last command of the instruction before has used them.
         shift = Signal(range(parameters.broadcast_bits), reset_less=True)
         first_column = Signal.like(now.column, reset_less=True)
-        with m.If(delay(m, self.start, read, "begun", reset_less=False)):
+        with m.If(delay(m, self.start, read, "begun")):
             m.d.sync += [shift.eq(now.shift - self.rate), first_column.eq(now.column)]
         command = self.command
         flags = {
@@ -423,18 +423,18 @@ class Issuer(wiring.Component):
         waited = {
             name: delay(m, part, read + 1, name) for name, part in (("base", base), ("block", self.block), ("rows", rows), ("turn", turn))
         }
-        m.d.sync += [
-            command.address.eq(waited["base"] + column),
-            command.row.eq(waited["block"]),
-            command.rows.eq(waited["rows"]),
-            command.turn.eq(waited["turn"]),
-            command.column.eq(first_column + column),
-        ]
-        for name, flag in flags.items():
-            arrived = delay(m, flag, read + 1, name, reset_less=name != "valid")
-            m.d.sync += getattr(command, name).eq(arrived)
-            if name == "update":
-                m.d.sync += command.value.eq(Mux(arrived, (value << shift)[: parameters.broadcast_bits].as_signed(), value))
+        arrived = {name: delay(m, flag, read + 1, name) for name, flag in flags.items()}
+        parts = {
+            "address": waited["base"] + column,
+            "row": waited["block"],
+            "rows": waited["rows"],
+            "turn": waited["turn"],
+            "column": first_column + column,
+            "value": Mux(arrived["update"], (value << shift)[: parameters.broadcast_bits].as_signed(), value),
+            **arrived,
+        }
+        for name, part in parts.items():
+            m.d.sync += plain_register(m, getattr(command, name), f"{name}_register").eq(part)
 
         counts = issue & ~empty
         m.d.sync += [

@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 from ..firmware.arithmetic import RANDOM_BITS, ROW_ROTATION, IntArray
 from ..firmware.parameters import EngineParameters
 from .lane import Lane
-from .pipeline import delay, fan_out
+from .pipeline import delay, fan_out, plain_register
 from .random_words import RandomWords
 from .weights import FAN_OUT, WeightMemory
 
@@ -175,17 +175,15 @@ class LaneArray(wiring.Component):
         for index, lane in enumerate(lanes):
             m.submodules[f"lane_{index}"] = lane
 
-        def to_lanes(value: ValueLike, cycles: int, name: str, *, reset_less: bool = True) -> list[Value]:
-            """At every lane as it was so many cycles ago."""
-            early = delay(m, value, cycles - BROADCAST, f"{name}_early", reset_less=reset_less)
-            return fan_out(m, early, count, name, cycles=BROADCAST, reset_less=reset_less)
+        def to_lanes(value: ValueLike, cycles: int, name: str, leaf: int = 1) -> list[Value]:
+            """At every lane as it was so many cycles ago; the last registers serve ``leaf`` lanes each."""
+            return fan_out(m, delay(m, value, cycles - BROADCAST, f"{name}_early"), count, name, cycles=BROADCAST, leaf=leaf)
 
         # An update meets its weight when the product is ready, so its address waits at the head, not its weight in the lanes.
         learning = command.valid & command.update
         address = Signal(range(parameters.weight_depth), reset_less=True)
         waiting, waited = (
-            delay(m, value, Lane.update_latency, name, reset_less=name != "waits")
-            for value, name in ((command.address, "waiting"), (learning, "waits"))
+            delay(m, value, Lane.update_latency, name) for value, name in ((command.address, "waiting"), (learning, "waits"))
         )
         m.d.sync += address.eq(Mux(waited, waiting, command.address))
         with m.If(self.fetch):
@@ -196,12 +194,12 @@ class LaneArray(wiring.Component):
         words = to_lanes(random.word, self.operand_time + Lane.update_latency - RandomWords.latency, "word")
         forward = command.valid & ~command.transposed & ~command.update
         captured = forward & command.last
-        value = to_lanes(command.value, self.operand_time, "value")
+        value = to_lanes(command.value, self.operand_time, "value", leaf=2)
         row = to_lanes(command.row, self.operand_time - 1, "row")
-        enable = to_lanes(forward, self.operand_time, "enable", reset_less=False)
+        enable = to_lanes(forward, self.operand_time, "enable")
         start = to_lanes(command.start, self.operand_time, "start")
-        capture = to_lanes(captured, self.operand_time, "capture", reset_less=False)
-        chain_weight = to_lanes(self.fetch, self.operand_time, "fetch", reset_less=False)
+        capture = to_lanes(captured, self.operand_time, "capture")
+        chain_weight = to_lanes(self.fetch, self.operand_time, "fetch")
         transposed = to_lanes(command.transposed, self.operand_time, "transposed")
         kept = to_lanes(command.kept, self.operand_time, "kept")
         update = to_lanes(command.update, self.operand_time, "update")
@@ -209,11 +207,10 @@ class LaneArray(wiring.Component):
 
         # A captured block leaves the chain row by row; the steps are counted before they set out for the lanes.
         arriving = self.operand_time + Lane.chain_latency - 1 - BROADCAST
-        arrives = delay(m, captured, arriving, "arrives", reset_less=False)
+        arrives = delay(m, captured, arriving, "arrives")
         block_rows = delay(m, command.rows, arriving, "rows")
-        block_restart, *block_marks = (
-            delay(m, getattr(command, name), arriving, name) for name in ("restart", "overwrite", "final", "tag")
-        )
+        of_sums = ("restart", "overwrite", "final", "tag")
+        block_restart, *block_marks = (delay(m, getattr(command, name), arriving, name) for name in of_sums)
         left = Signal(range(count + 1))
         leaving, restart = Signal(), Signal(reset_less=True)
         marks = Signal(3, reset_less=True)
@@ -222,34 +219,35 @@ class LaneArray(wiring.Component):
             m.d.sync += [left.eq(block_rows), leaving.eq(1), restart.eq(block_restart), marks.eq(Cat(*block_marks))]
         with m.Elif(leaving):
             m.d.sync += [left.eq(left - 1), leaving.eq(left != 1)]
-        step = to_lanes(self.load_step | leaving, BROADCAST, "step", reset_less=False)
+        step = to_lanes(self.load_step | leaving, BROADCAST, "step")
 
         # The memory asks for its data later than for their address; weights from outside are in the chain a step's way after it.
         written_in = self.operand_time + Lane.learned_latency + 1 - FAN_OUT
         loaded_in = BROADCAST + 1 - FAN_OUT
         loaded = to_lanes(self.load_write, BROADCAST, "load_write")
-        loading = delay(m, self.load_write, loaded_in, "loading", reset_less=False)
+        loading = delay(m, self.load_write, loaded_in, "loading")
         m.d.comb += [
-            weights.write_enable.eq(delay(m, learning, written_in, "write", reset_less=False) | loading),
+            weights.write_enable.eq(delay(m, learning, written_in, "write") | loading),
             weights.write_address.eq(
                 Mux(loading, delay(m, self.load_address, loaded_in, "load_address"), delay(m, command.address, written_in, "written"))
             ),
         ]
 
-        rows = fan_out(m, Cat(*(getattr(self.rows, name) for name in self.rows.signature.members)), count, "rows", cycles=2)
+        rows = fan_out(m, Cat(*(getattr(self.rows, name) for name in self.rows.signature.members)), count, "rows", cycles=2, leaf=4)
         for index, lane in enumerate(lanes):
             here = wiring.Signature({"rows": Out(row_signature(parameters))}).create(path=(f"lane_{index}",)).rows
             m.d.comb += Cat(*(getattr(here, name) for name in self.rows.signature.members)).eq(rows[index])
             selected = here.lane == index
-            m.d.sync += [
-                lane.row_write.eq(here.valid & (selected | (here.lane == 0))),
-                lane.row_select.eq(selected),
-                lane.row_values.eq(here.values),
-                lane.row_address.eq(here.address),
-                lane.row_change.eq(here.change),
-                lane.row_value.eq(here.value),
-                weights.write_data[index].eq(Mux(loaded[index], lane.chain[: parameters.weight.width].as_signed(), lane.learned)),
-            ]
+            for target, source in (
+                (lane.row_write, here.valid & (selected | (here.lane == 0))),
+                (lane.row_select, selected),
+                (lane.row_values, here.values),
+                (lane.row_address, here.address),
+                (lane.row_change, here.change),
+                (lane.row_value, here.value),
+                (weights.write_data[index], Mux(loaded[index], lane.chain[: parameters.weight.width].as_signed(), lane.learned)),
+            ):
+                m.d.sync += plain_register(m, target, f"lane_{index}_register").eq(source)
             m.d.comb += [
                 lane.transposed.eq(transposed[index]),
                 lane.kept.eq(kept[index]),
@@ -275,31 +273,32 @@ class LaneArray(wiring.Component):
             terms = [Signal(signed(bits), name=f"tree_{level}_{index}", reset_less=True) for index in range(len(pairs))]
             m.d.sync += [term.eq(sum(pair)) for term, pair in zip(terms, pairs, strict=True)]
         across, across_restart, *across_marks = (
-            delay(m, flag, self.transposed_latency(parameters) - 1, f"across_{name}", reset_less=name != "valid")
+            delay(m, flag, self.transposed_latency(parameters) - 1, f"across_{name}")
             for name, flag in (
                 ("valid", command.valid & command.transposed),
-                *((name, getattr(command, name)) for name in ("restart", "overwrite", "final", "tag")),
+                *((name, getattr(command, name)) for name in of_sums),
             )
         )
         down, down_restart, down_marks = (
-            delay(m, flag, BROADCAST, f"down_{name}", reset_less=name != "valid")
-            for name, flag in (("valid", leaving), ("restart", restart), ("marks", marks))
+            delay(m, flag, BROADCAST, f"down_{name}") for name, flag in (("valid", leaving), ("restart", restart), ("marks", marks))
         )
-        m.d.sync += [
-            self.sum.eq(Mux(across, terms[0], lanes[0].chain)),
-            self.sum_valid.eq(across | down),
-            self.sum_restart.eq(Mux(across, across_restart, down_restart)),
-            Cat(self.sum_overwrite, self.sum_final, self.sum_tag).eq(Mux(across, Cat(*across_marks), down_marks)),
-        ]
+        both = (
+            ("sum", terms[0], lanes[0].chain),
+            ("sum_restart", across_restart, down_restart),
+            *(
+                (f"sum_{name}", of_transposed, down_marks[bit])
+                for bit, (name, of_transposed) in enumerate(zip(of_sums[1:], across_marks, strict=True))
+            ),
+        )
+        for name, of_transposed, of_forward in both:
+            m.d.sync += plain_register(m, getattr(self, name), f"{name}_register").eq(Mux(across, of_transposed, of_forward))
+        m.d.sync += plain_register(m, self.sum_valid, "sum_valid_register").eq(across | down)
 
-        counted = delay(m, learning, self.clipped_latency - 1, "counted", reset_less=False)
+        counted = delay(m, learning, self.clipped_latency - 1, "counted")
         flags = Cat(lane.clipped for lane in lanes)
         parts = [Signal(range(17), name=f"clipped_{index}", reset_less=True) for index in range(-(-count // 16))]
         halves = [Signal(range(9), name=f"clipped_half_{index}", reset_less=True) for index in range(-(-count // 8))]
         m.d.sync += [half.eq(sum(flags[8 * index : 8 * index + 8])) for index, half in enumerate(halves)]
         m.d.sync += [part.eq(sum(halves[2 * index : 2 * index + 2])) for index, part in enumerate(parts)]
-        with m.If(counted):
-            m.d.sync += self.clipped.eq(sum(parts))
-        with m.Else():
-            m.d.sync += self.clipped.eq(0)
+        m.d.sync += plain_register(m, self.clipped, "clipped_register").eq(Mux(counted, sum(parts), 0))
         return m

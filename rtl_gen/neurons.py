@@ -17,7 +17,7 @@ from .event_list import INDEX_BITS, EventList
 from .instruction import INSTRUCTION
 from .lane_array import row_signature
 from .output_error import OutputError
-from .pipeline import delay
+from .pipeline import delay, plain_register
 from .primitives.block_memory import BlockMemory
 from .primitives.multiplier import Multiplier
 from .rounding import RoundSaturate
@@ -199,7 +199,7 @@ class NeuronUnit(wiring.Component):
         m = Module()
         parameters = self.parameters
         depth, vector = parameters.neuron_depth, signed(parameters.vector_bits)
-        instruction = self.current
+        instruction = data.View(INSTRUCTION, plain_register(m, self.current, "instruction_register"))
         activating, deviating, copying, differing, of_error = (
             Signal(name=name) for name in ("activating", "deviating", "copying", "differing", "of_error")
         )
@@ -227,12 +227,12 @@ class NeuronUnit(wiring.Component):
         ]
         with m.If(self.sum_valid):
             m.d.sync += address.eq(Mux(self.sum_restart, self.sum_target, address + 1))
-        reading = delay(m, self.sum_valid, 1, "reading", reset_less=False)
+        reading = delay(m, self.sum_valid, 1, "reading")
         read = 1 + BlockMemory.latency
         overwrite = delay(m, self.sum_overwrite, read, "overwrite")
         m.d.sync += added.eq(delay(m, fine, read - 3, "shifted") + Mux(overwrite, 0, drives.read_data))
         m.d.comb += drives.read_address.eq(address)
-        writing = delay(m, reading, read, "writing", reset_less=False)
+        writing = delay(m, reading, read, "writing")
         written = delay(m, address, read, "sum_written")
         for memory in (drives, walked_drives):
             m.d.comb += [
@@ -346,7 +346,7 @@ class NeuronUnit(wiring.Component):
         walked = [stepping]
         addresses = [walk]
         for cycle in range(1, TOLD + 1):
-            walked.append(delay(m, walked[-1], 1, f"walked_{cycle}", reset_less=False))
+            walked.append(delay(m, walked[-1], 1, f"walked_{cycle}"))
             addresses.append(delay(m, addresses[-1], 1, f"address_{cycle}"))
         host = Signal()
         m.d.sync += host.eq(self.idle)
@@ -372,7 +372,7 @@ class NeuronUnit(wiring.Component):
         m.d.sync += fresh.eq(Mux(negative, -second_round.result, second_round.result))
         state, deviation = states.read_data.value, deviations.read_data
         erred = delay(m, error.error, 1 + BlockMemory.latency, "erred")
-        erred_valid = delay(m, error.error_valid, 1 + BlockMemory.latency, "erred_valid", reset_less=False)
+        erred_valid = delay(m, error.error_valid, 1 + BlockMemory.latency, "erred_valid")
         found, compared = Signal(vector, reset_less=True), Signal(signed(parameters.vector_bits + 1), reset_less=True)
         m.d.sync += [
             found.eq(Mux(copying, state, Mux(differing, state - deviation, Mux(of_error, erred, fresh)))),
@@ -385,14 +385,14 @@ class NeuronUnit(wiring.Component):
             change.eq(compared),
             changed.eq(compared != 0),
             nonzero_value.eq(found != 0),
-            valid.eq(delay(m, erred_valid, 1, "erred_found", reset_less=False) | walked[TOLD - 1]),
+            valid.eq(delay(m, erred_valid, 1, "erred_found") | walked[TOLD - 1]),
         ]
 
         # Results, in the order of the neurons.
-        index = Signal(INDEX_BITS)
-        lane = Signal(range(parameters.lanes))
-        row = self.row
-        neuron = Signal(range(depth))
+        index = Signal(INDEX_BITS, reset_less=True)
+        lane = Signal(range(parameters.lanes), reset_less=True)
+        row = plain_register(m, self.row, "row_register")
+        neuron = Signal(range(depth), reset_less=True)
         # A copy is nobody's news: changes that are still to be added to drives stay where they are.
         told = valid & ~copying
         # The output's block learns from the error of the free state.
@@ -465,16 +465,20 @@ class NeuronUnit(wiring.Component):
                 m.d.sync += count.eq(0)
             with m.Elif((coming == half) & pushed):
                 m.d.sync += count.eq(count + 1)
-        with m.If(delay(m, self.input_take, 1, "input_take", reset_less=False)):
+        with m.If(delay(m, self.input_take, 1, "input_take")):
             m.d.sync += coming.eq(~coming)
 
         full = delay(m, self.list_full, EventList.latency, "full")
         of_inputs = delay(m, self.list_node == 0, EventList.latency, "of_inputs")
         m.d.comb += self.length.eq(Mux(self.list_full, nonzero.length, changes.length))
         m.d.sync += [
-            self.count.eq(Mux(full, nonzero.count, Mux(of_inputs, Mux(coming, counts[0], counts[1]), changes.count))),
-            self.entry_index.eq(Mux(full, nonzero.entry.index, Mux(of_inputs, inputs.read_data.index, changes.entry.index))),
-            self.entry_value.eq(
+            plain_register(m, self.count, "count_register").eq(
+                Mux(full, nonzero.count, Mux(of_inputs, Mux(coming, counts[0], counts[1]), changes.count))
+            ),
+            plain_register(m, self.entry_index, "entry_index_register").eq(
+                Mux(full, nonzero.entry.index, Mux(of_inputs, inputs.read_data.index, changes.entry.index))
+            ),
+            plain_register(m, self.entry_value, "entry_value_register").eq(
                 Mux(full, nonzero.entry.value, Mux(of_inputs, Cat(inputs.read_data.value, Const(0, 1)).as_signed(), changes.entry.value))
             ),
         ]

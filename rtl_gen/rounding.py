@@ -9,6 +9,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..firmware.arithmetic import IntArray, round_half_up, saturate
+from .pipeline import delay, plain_register
 
 
 class RoundSaturate(wiring.Component):
@@ -19,7 +20,7 @@ class RoundSaturate(wiring.Component):
     value : In, signed(input_bits)
         One value a cycle.
     shift : In, 6
-        Fraction bits to drop; may exceed ``input_bits``. Stable while values are under way.
+        Fraction bits to drop; may exceed ``input_bits``. Stable from the cycle before the first value while values are under way.
     bits : In, 5
         Magnitude bits of the result, less than ``output_bits``. Stable while values are under way.
     result : Out, signed(output_bits)
@@ -53,14 +54,16 @@ class RoundSaturate(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
+        # Copies of its own: each drives a register for every bit of the value.
+        shift = delay(m, self.shift, 1, "shift", replica=True)
         # One bit is kept below the point: it is the half that decides the rounding.
         width = self.input_bits + 1
         coarse = Signal(signed(width), reset_less=True)
         fine = Signal(signed(width), reset_less=True)
         rounded = Signal(signed(width), reset_less=True)
         m.d.sync += [
-            coarse.eq(Cat(Const(0, 1), self.value).as_signed() >> Cat(Const(0, 3), self.shift[3:])),
-            fine.eq(coarse >> self.shift[:3]),
+            coarse.eq(Cat(Const(0, 1), self.value).as_signed() >> Cat(Const(0, 3), shift[3:])),
+            fine.eq(coarse >> shift[:3]),
             rounded.eq((fine >> 1) + fine[0]),
         ]
         # With a limit of 2^bits - 1 only the bits from there on tell what does not fit, and that of -2^bits alone those below.
@@ -72,6 +75,7 @@ class RoundSaturate(wiring.Component):
         negative = Signal(reset_less=True)
         over, under = Signal(reset_less=True), Signal(reset_less=True)
         limit = Signal(signed(self.output_bits), reset_less=True)
+        rounded_result = plain_register(m, self.result, "result_register")
         m.d.sync += [
             ones.eq(Cat((part & mask).any() for part, mask in parts)),
             zeros.eq(Cat((~part & mask).any() for part, mask in parts)),
@@ -82,11 +86,11 @@ class RoundSaturate(wiring.Component):
             under.eq(negative & (zeros.any() | ~below.any())),
             result.eq(kept),
             limit.eq(Cat(self.bits > place for place in range(self.output_bits - 1))),
-            self.saturated.eq(over | under),
-            self.result.eq(result),
+            plain_register(m, self.saturated, "saturated_register").eq(over | under),
+            rounded_result.eq(result),
         ]
         with m.If(over):
-            m.d.sync += self.result.eq(limit)
+            m.d.sync += rounded_result.eq(limit)
         with m.If(under):
-            m.d.sync += self.result.eq(-limit)
+            m.d.sync += rounded_result.eq(-limit)
         return m

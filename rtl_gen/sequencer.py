@@ -11,7 +11,7 @@ from ..firmware.isa import Instruction, Op
 from ..firmware.parameters import EngineParameters
 from .instruction import INSTRUCTION, INSTRUCTION_BITS
 from .interlock import ARRAY_OPS, NEURON_OPS
-from .pipeline import delay
+from .pipeline import delay, plain_register
 from .primitives.block_memory import BlockMemory
 
 FETCH = BlockMemory.latency + 1
@@ -126,11 +126,12 @@ class Sequencer(wiring.Component):
         body = Signal.like(here, reset_less=True)
         turns = Signal(len(self.instruction.count), reset_less=True)
         m.d.comb += [
-            program.write_enable.eq(delay(m, self.write_enable, 1, "write_enable", reset_less=False)),
+            program.write_enable.eq(delay(m, self.write_enable, 1, "write_enable")),
             program.write_address.eq(delay(m, self.write_address, 1, "write_address")),
             program.write_data.eq(delay(m, self.write_data, 1, "write_data")),
             program.read_address.eq(here),
         ]
+        held = plain_register(m, self.instruction, "held")
         m.d.sync += [
             *(pulse.eq(0) for pulse in (self.start_array, self.start_neurons, self.clear_changed)),
             *(pulse.eq(0) for pulse in (self.event_free_sweep, self.event_clamped_sweep)),
@@ -164,7 +165,7 @@ class Sequencer(wiring.Component):
                 m.d.comb += self.running.eq(1)
                 with m.If(waited == FETCH - 1):
                     m.d.sync += [
-                        self.instruction.eq(program.read_data),
+                        held.eq(program.read_data),
                         here.eq(here + 1),
                         waited.eq(0),
                         *(flag.eq(op == kind) for kind, flag in ops.items()),
