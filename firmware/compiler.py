@@ -357,11 +357,17 @@ class _Compiler:
         if first and not wanted:
             # A broadcast of no source sets the drive to zero.
             return [Instruction(op=Op.FORWARD, first=1, full=1, rows=self.layers[layer].width, target=self.layers[layer].neuron)]
-        return [self._product(layer, fraction, term, first and index == 0, full and term.source > 0) for index, term in enumerate(wanted)]
+        # The order changes no sum: what the lanes broadcast comes first, since its sums leave while a transposed pass is under way.
+        ordered = sorted(wanted, key=self._crosses)
+        return [self._product(layer, fraction, term, first and index == 0, full and term.source > 0) for index, term in enumerate(ordered)]
+
+    def _crosses(self, term: Term) -> bool:
+        """Whether a term is summed over the lanes."""
+        return term.transposed != self.blocks[term.block].by_source
 
     def _product(self, layer: int, fraction: int, term: Term, first: bool, full: bool) -> Instruction:
         block = self.blocks[term.block]
-        across = term.transposed != block.by_source
+        across = self._crosses(term)
         return Instruction(
             op=Op.TRANSPOSED if across else Op.FORWARD,
             first=first,

@@ -21,6 +21,7 @@ from ..firmware.image import Image
 from ..firmware.network import Network, load_network
 from ..firmware.parameters import PRESETS, EngineParameters
 from .checkpoint import Identity
+from .cycle_account import account_table
 from .datasets import Dataset, load
 from .fit_table import fit_table
 from .interruption import request_to_stop
@@ -162,6 +163,12 @@ def evaluate(arguments: argparse.Namespace) -> int:
 def check(arguments: argparse.Namespace) -> int:
     """``frenn check``: what a network is, and which engines it fits."""
     network = load_network(arguments.network)
+    if arguments.cycles:
+        for line in account_table(compile_network(network, smallest_engine(network, arguments.lanes))):
+            print(line)
+        return 0
+    if arguments.lanes is not None:
+        raise FrennError("--lanes goes with --cycles; without it, every engine and board is told of")
     formats, relaxation, learning = network.formats, network.relaxation, network.learning
     count = sum(rows * columns for rows, columns in network.weight_shapes)
     print(f"{network.name}: {_widths(network)}, {count} weights, seed {network.seed}")

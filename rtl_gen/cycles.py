@@ -39,7 +39,7 @@ class Account:
     lanes : int
     cycles : int
         In which the program runs.
-    issued : Counter of (Op, target's address)
+    issued : Counter of (Op, number of the weight block)
         Cycles in which a product was asked for.
     lane_cycles : Counter of the same
         Products: ``issued`` times the rows that exist.
@@ -91,6 +91,8 @@ class _Engine:
         self.transposed_latency = LaneArray.transposed_latency(parameters)
         self.now = 0
         self.account = Account(self.lanes)
+        # The weight block at an address.
+        self.blocks: dict[int, int] = {}
         # What happens in a later cycle.
         self.later: defaultdict[int, list[Callable[[], None]]] = defaultdict(list)
         self.issuer = _Issuer(self)
@@ -98,6 +100,7 @@ class _Engine:
 
     def run(self, program: Program, entry: int) -> None:
         """Step until the program is over."""
+        self.blocks = {block.weights: number for number, block in enumerate(program.blocks)}
         issuer, neurons, account = self.issuer, self.neurons, self.account
         here, body, turns, waited, state = entry, 0, 0, 0, "FETCH"
         instruction = NOTHING
@@ -164,8 +167,8 @@ class _Engine:
     def _account(self, instruction: Instruction) -> None:
         issuer, account = self.issuer, self.account
         if issuer.issues():
-            key = issuer.current.op, issuer.current.target
             if issuer.current.columns:
+                key = issuer.current.op, self.blocks[issuer.current.weights]
                 account.issued[key] += 1
                 account.lane_cycles[key] += issuer.rows
             else:

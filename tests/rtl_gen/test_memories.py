@@ -59,7 +59,7 @@ def test_use_is_that_of_synthesis(preset: str, blocks: int, multipliers: int, lu
 def test_shortage_names_what_is_short() -> None:
     board = find_board("ulx3s-85f")
     assert shortage(board, PRESETS["medium"]) is None
-    assert shortage(board, PRESETS["large"]) == "385 block RAMs of 208"
+    assert shortage(board, PRESETS["large"]) == "407 block RAMs of 208"
     small = find_board("tang-nano-9k")
     used = estimate(small, PRESETS["tiny"])["luts"].used
     assert FULL * small.resources.luts < used

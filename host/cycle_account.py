@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the cycles of a training sample go, as ``frenn check --cycles`` prints it."""
+
+from collections.abc import Iterator
+
+from ..firmware.compiler import Program
+from ..firmware.isa import Op
+from ..rtl_gen.cycles import IDLE_KINDS, Account, dense_account
+
+WORK = {Op.FORWARD: "forward", Op.TRANSPOSED: "transposed", Op.UPDATE: "update"}
+
+
+def account_table(program: Program) -> Iterator[str]:
+    """Lines: cycles and lane-cycles of a sample of which nothing is skipped, by what the lanes do or wait for."""
+    account = dense_account(program)
+    yield f"a training sample of which nothing is skipped takes {account.cycles} cycles on {account.lanes} lanes:"
+    rows = [("cycles", "%", "lanes busy %", "what")]
+    for (op, block), cycles in sorted(account.issued.items()):
+        busy = account.lane_cycles[op, block] / (cycles * account.lanes)
+        rows.append((str(cycles), _share(cycles, account), f"{100 * busy:.1f}", f"{WORK[op]} {program.network.weight_names[block]}"))
+    for kind, meaning in IDLE_KINDS.items():
+        rows.append((str(account.idle[kind]), _share(account.idle[kind], account), "", f"{kind}: {meaning}"))
+    rows.append((str(account.cycles), "100.0", f"{100 * account.utilisation:.1f}", "all"))
+    widths = [max(map(len, column)) for column in zip(*(row[:3] for row in rows), strict=True)]
+    for row in rows:
+        yield "  " + "  ".join([*(cell.rjust(width) for cell, width in zip(row, widths, strict=False)), row[3]])
+
+
+def _share(cycles: int, account: Account) -> str:
+    return f"{100 * cycles / account.cycles:.1f}"
