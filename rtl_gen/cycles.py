@@ -257,10 +257,12 @@ class _Issuer:
                 state, self.first_block = "BEGIN", True
                 self.block, self.left = start.row, start.rows
         elif self.state == "BEGIN":
-            if op == Op.TRANSPOSED or (op == Op.FORWARD and self.list_follows):
+            if op == Op.TRANSPOSED:
                 state = "BLOCK"
             elif not self.list_follows:
                 state = "LIST"
+            elif op == Op.FORWARD:
+                state = "FOLLOW"
         elif self.state == "LIST":
             if self.look == 0:
                 state = "REST" if self.inner else "BLOCK"
@@ -271,7 +273,7 @@ class _Issuer:
             if op == Op.TRANSPOSED:
                 self.spacing = PASS - 2
             if not waits:
-                state = "FOLLOW" if op == Op.FORWARD and self.list_follows else "CHOOSE"
+                state = "CHOOSE"
         elif self.state == "FOLLOW":
             lead = neurons.length(now) > self.inner + 2
             if not self.list_follows:

@@ -142,8 +142,10 @@ class Issuer(wiring.Component):
         op, columns, lanes = instruction.op, instruction.columns, self.parameters.lanes
         commands: list[dict[str, int]] = []
         events = dict.fromkeys(("forward", "transposed", "update", "lanes", "skipped_sources", "skipped_columns"), 0)
+        kind = {"transposed": int(op == Op.TRANSPOSED), "update": int(op == Op.UPDATE)}
         begun = False
-        for block in range(-(-instruction.rows // lanes)):
+        blocks = -(-instruction.rows // lanes)
+        for block in range(blocks):
             rows = min(lanes, instruction.rows - block * lanes)
             row = instruction.row + block
             base = instruction.weights + block * columns
@@ -157,6 +159,8 @@ class Issuer(wiring.Component):
                         "row": row,
                         "restart": int(column == 0),
                         "overwrite": int(instruction.first and not begun),
+                        "final": int(block == blocks - 1),
+                        "kept": instruction.full,
                     }
                     for column in range(columns)
                 ]
@@ -171,6 +175,7 @@ class Issuer(wiring.Component):
                         "value": value << (instruction.shift - rate),
                         "column": instruction.column + index,
                         "turn": ROW_ROTATION * lanes * block % RANDOM_BITS,
+                        "nearest": instruction.nearest,
                     }
                     for index, value in entries[:products]
                 ]
@@ -187,12 +192,13 @@ class Issuer(wiring.Component):
                         "last": int(place == len(sources) - 1),
                         "restart": int(block == 0),
                         "overwrite": instruction.first,
+                        "final": 1,
                         "rows": rows,
                     }
                     for place, (index, value) in enumerate(sources)
                 ]
             begun = True
-            commands += issued
+            commands += [kind | command for command in issued]
             events[op.name.lower()] += products
             events["lanes"] += rows * products
         return commands, events
@@ -295,10 +301,13 @@ class Issuer(wiring.Component):
                     ]
                     m.next = "BEGIN"
             with m.State("BEGIN"):
-                with m.If(transposed | (forward & list_follows)):
+                # The walk may end in any cycle; whoever follows its list leaves by way of the list's length.
+                with m.If(transposed):
                     m.next = "BLOCK"
                 with m.Elif(~list_follows):
                     m.next = "LIST"
+                with m.Elif(forward):
+                    m.next = "FOLLOW"
             with m.State("LIST"):
                 m.d.sync += look.eq(look - 1)
                 with m.If(look == 0):
@@ -319,8 +328,6 @@ class Issuer(wiring.Component):
                 waits = (rows_follow & (self.block == self.row)) | (transposed & first_block & transposed_held)
                 with m.If(~waits):
                     m.next = "CHOOSE"
-                    with m.If(forward & list_follows):
-                        m.next = "FOLLOW"
             with m.State("FOLLOW"):
                 # Seen a cycle late, and the last source is left for RUN: so two more must be there.
                 m.d.sync += lead.eq(self.length > inner + 2)

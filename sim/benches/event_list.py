@@ -34,6 +34,7 @@ async def equals_model(dut: Any) -> None:
         writing = walks[-1][0] + len(walks[-1][2]) if inputs.get("push") else -1
         address = random.choice([place for place in entries if place != writing] or [component.depth - 1])
         got = await bench.step({**inputs, "read_node": node, "read_address": address})
+        assert got["length"] == (len(walks[-1][2]) if walks else 0), f"walk {len(walks)}"
         length, pair = lengths.pop(0), pairs.pop(0)
         assert length in (None, got["count"]), f"walk {len(walks)}"
         if pair is not None:

@@ -1,19 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bench of `Issuer`: random instructions over random lists and flags; commands, their times, events and idleness."""
+"""Bench of `Issuer`: random programs beside a neuron unit that is only played; commands, their times, sums and events."""
 
 import random
-from typing import Any
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import cocotb
 
 from ...firmware.isa import FIELDS, Instruction, Op
+from ...rtl_gen.interlock import ARRAY_OPS, Interlock, Units
 from ...rtl_gen.issuer import ISSUE, LOOK, PASS, Issuer
+from ...rtl_gen.lane import Lane
 from ...rtl_gen.lane_array import LaneArray
-from ...rtl_gen.neurons import LIST_LATENCY, SUM_LATENCY
+from ...rtl_gen.neurons import LIST_LATENCY, SUM_LATENCY, TOLD
 from .cycles import Cycles, engine_parameters, spread
 
-IDLE_SLACK = 3
-"""Cycles that an instruction may seem to be under way after its last result is in the memory."""
+COMPLETE_SLACK = 3
+"""Cycles that an instruction may seem to be under way after its last result is in a memory."""
+
+EPISODES = 9
+INSTRUCTIONS = 16
+EVENTS = ("forward", "transposed", "update", "lanes", "skipped_sources", "skipped_columns")
+CHANGES, STATES = 0, 1
+
+Pairs = list[tuple[int, int]]
 
 
 @cocotb.test
@@ -21,143 +33,477 @@ async def equals_model(dut: Any) -> None:
     component = Issuer(engine_parameters())
     bench = Cycles(dut, component)
     await bench.reset()
-    for trial in range(90):
-        case = _Case(component, (Op.FORWARD, Op.TRANSPOSED, Op.UPDATE)[trial % 3])
-        await case.run(bench)
-        for _ in range(random.randint(0, 2)):
-            await case.step(bench, {})
+    for _ in range(EPISODES):
+        await _Episode(component, bench).run()
 
 
-class _Case:
-    """One instruction, and the neuron unit around it."""
+class _Layer:
+    """A layer, its lists and the flags of its row blocks."""
 
-    def __init__(self, component: Issuer, op: Op) -> None:
-        self.component = component
-        parameters = component.parameters
-        blocks = random.randint(1, min(4, parameters.row_depth))
-        rows = random.randint((blocks - 1) * parameters.lanes + 1, blocks * parameters.lanes)
-        columns = random.randint(1, min(parameters.weight_depth // blocks, parameters.neuron_depth))
-        fields = {
-            "rows": rows,
-            "columns": columns,
-            "row": random.randint(0, parameters.row_depth - blocks),
-            "weights": random.randint(0, parameters.weight_depth - blocks * columns),
-            "source": random.randint(0, parameters.neuron_depth - columns),
-            "node": random.randrange(parameters.program_depth),
-            "target": random.randrange(parameters.neuron_depth),
-            "column": random.randrange((1 << FIELDS["column"].bits) - columns),
-            "first": random.getrandbits(1),
-            "full": random.getrandbits(1),
-            "nearest": random.getrandbits(1),
-        }
-        bits = parameters.vector_bits + 1 - fields["full"]
+    def __init__(self, component: Issuer, node: int, base: int, row: int, blocks: int, most: int) -> None:
+        lanes = component.parameters.lanes
+        self.bits = component.parameters.vector_bits
+        self.node, self.base, self.row = node, base, row
+        self.width = random.randint(min((blocks - 1) * lanes + 1, most), min(blocks * lanes, most))
+        self.blocks = range(row, row + -(-self.width // lanes))
+        self.lists: tuple[Pairs, Pairs] = self.draw(CHANGES), self.draw(STATES)
+
+    def draw(self, kind: int) -> Pairs:
+        density = random.choice((0.0, 0.3, 1.0, 1.0))
+        bits = self.bits if kind == CHANGES else self.bits - 1
+        return [(index, spread(bits)) for index in range(self.width) if random.random() < density]
+
+
+class _Seen(NamedTuple):
+    """What the neuron unit said in a cycle."""
+
+    idle: bool
+    row: int
+    lengths: tuple[int, int]
+
+
+class _Walk:
+    """The neuron unit: a walk over a layer at its own pace, and what can be read of lists and flags meanwhile."""
+
+    def __init__(self, component: Issuer, layers: list[_Layer]) -> None:
+        self.lanes = component.parameters.lanes
+        self.layers = {layer.node: layer for layer in layers}
+        depth = component.parameters.row_depth
+        self.flags = tuple([random.random() < 0.5 for _ in range(depth)] for _ in range(2))
+        self.current = Instruction(op=Op.PREDICT)
+        self.idle = True
+        self.row = 0
+        self.pushed = [0, 0]
+        self.written: set[int] = set()
+        self.rest = 0
+        self.steps: deque[tuple[bool, bool]] = deque()
+        self.pace = 1.0
+        self.lane = 0
+        # Numbers of the walks that will have written a row block, that have begun to, and that have.
+        self.number = 0
+        self.planned, self.begun, self.ended = ([0] * depth for _ in range(3))
+        # What was asked for in the last cycles.
+        self.asked: list[tuple[int, tuple[int, int]]] = [(0, (0, 0))] * LIST_LATENCY
+
+    @property
+    def layer(self) -> _Layer:
+        return self.layers[self.current.node]
+
+    @property
+    def writes_rows(self) -> bool:
+        return self.current.op not in (Op.SNAPSHOT, Op.PREDICT)
+
+    def seen(self) -> _Seen:
+        return _Seen(self.idle, self.row, (self.pushed[CHANGES], self.pushed[STATES]))
+
+    def start(self, instruction: Instruction) -> None:
+        """Begin; the lists and flags become what the walk will have made of them."""
+        self.current, self.idle, self.row, self.lane = instruction, False, instruction.row, 0
+        layer, op = self.layer, instruction.op
+        self.written = set() if op == Op.SNAPSHOT else {CHANGES}
+        if op == Op.ACTIVATE and not instruction.full:
+            self.written.add(STATES)
+        drawn = tuple(
+            ([] if op == Op.PREDICT else layer.draw(kind)) if kind in self.written else layer.lists[kind] for kind in (CHANGES, STATES)
+        )
+        layer.lists = drawn[CHANGES], drawn[STATES]
+        self.number += 1
+        if self.writes_rows:
+            flagged = random.choice((0.0, 0.5, 0.8, 1.0))
+            for block in layer.blocks:
+                self.planned[block] = self.number
+                for flags in self.flags:
+                    flags[block] = random.random() < flagged
+        pushes = [{index for index, _ in layer.lists[kind]} if kind in self.written else set() for kind in (CHANGES, STATES)]
+        neurons = 0 if op == Op.PREDICT else layer.width
+        self.steps = deque((index in pushes[CHANGES], index in pushes[STATES]) for index in range(neurons))
+        for kind in self.written:
+            self.pushed[kind] = 0
+        self.pace = random.choice((1.0, 1.0, 0.7, 0.15))
+        self.rest = TOLD + random.randint(0, 10)
+        self.ending = random.randint(2, 8)
+
+    def advance(self) -> None:
+        """To the next cycle."""
+        if self.idle:
+            return
+        if self.rest:
+            self.rest -= 1
+        elif self.steps:
+            if random.random() < self.pace:
+                for kind, push in enumerate(self.steps.popleft()):
+                    self.pushed[kind] += push
+                if self.writes_rows:
+                    self.begun[self.row] = self.number
+                    if self.lane == self.lanes - 1 or not self.steps:
+                        self.ended[self.row] = self.number
+                self.lane = (self.lane + 1) % self.lanes
+                self.row += self.lane == 0
+                if not random.randrange(40):
+                    self.rest = 30
+        elif self.ending:
+            self.ending -= 1
+        else:
+            self.idle = True
+
+    def count(self, kind: int, node: int) -> int:
+        """Length of a list, or something else while it is written."""
+        pairs = self.layers[node].lists[kind] if node in self.layers else []
+        if not self.idle and node == self.current.node and kind in self.written:
+            return random.choice([length for length in range(8) if length != len(pairs)])
+        return len(pairs)
+
+    def entry(self, kind: int, node: int, address: int) -> tuple[int, int]:
+        """A pair of a list, or anything where there is none yet."""
+        layer = self.layers.get(node)
+        if layer is not None:
+            place = address - layer.base
+            there = len(layer.lists[kind])
+            if not self.idle and node == self.current.node and kind in self.written:
+                there = self.pushed[kind]
+            if 0 <= place < there:
+                return layer.lists[kind][place]
+        return random.getrandbits(FIELDS["rows"].bits), spread(5)
+
+    def flag(self, kind: int, block: int) -> bool:
+        """A flag; while its block is written the wrong one."""
+        written = not self.idle and self.writes_rows and block in self.layer.blocks and block >= self.row
+        return self.flags[kind][block] != written
+
+
+@dataclass
+class _Given:
+    """An instruction of the array that has begun, what it must give and what it has given."""
+
+    instruction: Instruction
+    start: int
+    tag: int
+    commands: list[dict[str, int]]
+    events: dict[str, int]
+    changed: list[bool]
+    valued: list[bool]
+    written: list[int]
+    sources: int
+    list_follows: bool
+    rows_follow: bool
+    note: str
+    times: list[int] = field(default_factory=list)
+    counted: dict[str, int] = field(default_factory=lambda: dict.fromkeys(EVENTS, 0))
+    done: int = 0
+    """The first cycle in which every result can be read, as far as the commands tell."""
+    ready: bool = False
+    """No command is to come."""
+    complete: bool = False
+    drive: int = -1
+    summed: dict[int, int] = field(default_factory=dict)
+    """When the last sum for a drive comes."""
+
+
+class _Episode:
+    """A few layers and a program."""
+
+    def __init__(self, component: Issuer, bench: Cycles) -> None:
+        self.component, self.bench = component, bench
+        self.parameters = parameters = component.parameters
+        self.layers: list[_Layer] = []
+        base = row = 0
+        for node in sorted(random.sample(range(1, parameters.program_depth), 3)):
+            left = 2 - len(self.layers)
+            blocks = random.randint(1, min(4, parameters.row_depth - row - left))
+            most = min(parameters.weight_depth, parameters.neuron_depth - base - left)
+            self.layers.append(_Layer(component, node, base, row, blocks, most))
+            base += self.layers[-1].width
+            row = self.layers[-1].blocks.stop
+        self.walk = _Walk(component, self.layers)
         self.rate = random.randrange(32)
-        fields["shift"] = self.rate + random.randint(0, parameters.broadcast_bits - bits)
-        self.instruction = Instruction(op=op, **fields)
-        density = random.choice((0.0, 0.3, 1.0))
-        indexes = [index for index in range(columns) if random.random() < density]
-        self.entries = [(index, spread(bits - 1)) for index in indexes]
-        flagged = random.choice((0.0, 0.5, 1.0))
-        self.changed, self.valued = ([random.random() < flagged for _ in range(parameters.row_depth)] for _ in range(2))
-        self.bits = parameters.vector_bits
-        # What was asked for in the last cycles: entry's place and whether it was of the instruction's list.
-        self.asked: list[tuple[int, bool]] = [(-1, False)] * LIST_LATENCY
+        self.given: list[_Given] = []
+        self.tags: list[_Given | None] = [None, None]
+        self.history: dict[int, _Seen] = {}
+        # When sums come, and of which instruction they are.
+        self.sums: dict[int, _Given] = {}
+        self.last_sum: tuple[int, _Given] | None = None
+        self.last_update = -FIELDS["rows"].bits
+        # The earliest cycles in which a first sum may be asked for, because of the instructions before.
+        self.forward_free = self.transposed_free = 0
 
-    async def run(self, bench: Cycles) -> None:
-        """Execute the instruction and compare everything."""
-        instruction = self.instruction
-        commands, events = self.component.model(instruction, self.rate, self.entries, self.changed, self.valued)
-        note = f"{instruction}, rate {self.rate}, entries {self.entries}, changed {self.changed}, valued {self.valued}"
-        counted = dict.fromkeys(events, 0)
-        got: list[dict[str, int]] = []
-        times: list[int] = []
-        word = sum(part << (32 * index) for index, part in enumerate(instruction.encode()))
-        bench.held = {"rate": self.rate}
-        begin = bench.now
-        outputs = await self.step(bench, {"start": 1, "instruction": word})
-        assert outputs["idle"], note
-        while True:
-            now = bench.now
-            outputs = await self.step(bench, {"instruction": random.getrandbits(len(self.component.instruction.as_value()))})
-            for name in counted:
-                counted[name] += outputs[f"event_{name}"]
-            if outputs["command__valid"]:
-                wanted = commands[len(got)] if len(got) < len(commands) else {}
-                got.append({name: outputs[f"command__{name}"] for name in wanted})
-                times.append(now)
-            if outputs["idle"]:
-                break
-            mode = outputs["transposed"], outputs["update"], outputs["nearest"], outputs["current"]
-            assert mode == (instruction.op == Op.TRANSPOSED, instruction.op == Op.UPDATE, instruction.nearest, word), note
-        assert got == commands, note
-        assert counted == events, note
-        assert [time - begin for time in times] == self._times(), note
-        if times:
-            assert 0 <= now - times[-1] - self._latency() <= IDLE_SLACK, note
+    async def run(self) -> None:
+        """Begin every instruction as soon as it may be, or a little later."""
+        self.bench.held["rate"] = self.rate
+        program = deque(self._draw() for _ in range(INSTRUCTIONS))
+        wait = 0
+        while program or not all(given.complete for given in self.given):
+            allowed = program and wait == 0 and self._may(program[0])
+            started = await self._step(program.popleft() if allowed else None)
+            wait = max(0, wait - 1)
+            if started and random.random() < 0.4:
+                wait = random.randint(1, 30)
+        await self._step(None)
+        for given in self.given:
+            assert given.counted == given.events, given.note
 
-    async def step(self, bench: Cycles, inputs: dict[str, int]) -> dict[str, int]:
-        """A cycle in which the lists and flags answer."""
-        place, listed = self.asked.pop(0)
-        # Beyond the list there is anything.
-        index, value = self.entries[place] if 0 <= place < len(self.entries) else (random.getrandbits(12), spread(self.bits))
-        block = min(bench.peek("block"), len(self.changed) - 1)
-        outputs = await bench.step(
+    def _draw(self) -> Instruction:
+        """An instruction of a program, which often reads what the last one writes."""
+        parameters = self.parameters
+        lanes = parameters.lanes
+        op = random.choice((*ARRAY_OPS, *ARRAY_OPS, Op.ACTIVATE, Op.ACTIVATE, Op.DEVIATE, Op.ERROR, Op.SNAPSHOT, Op.PREDICT))
+        layer = random.choice(self.layers)
+        if op not in ARRAY_OPS:
+            self.written = layer
+            full = random.getrandbits(1)
+            return Instruction(op=op, full=full, rows=layer.width, target=layer.base, node=layer.node, row=layer.row)
+        layer = random.choice((layer, getattr(self, "written", layer)))
+        fields = {name: random.getrandbits(1) for name in ("first", "full", "nearest")}
+        if op == Op.FORWARD and random.random() < 0.1:
+            # Without columns, by which the compiler sets drives to zero.
+            return Instruction(op=op, first=1, full=1, rows=random.randint(1, 3 * lanes), target=random.choice(self.layers).base)
+        other = random.choice(self.layers)
+        if op == Op.TRANSPOSED:
+            rows, row = layer.width, layer.row
+            columns = random.randint(1, max(1, parameters.weight_depth // len(layer.blocks)))
+        else:
+            columns = layer.width
+            if op == Op.UPDATE:
+                other = random.choice((other, getattr(self, "written", other)))
+            rows, row = min(other.width, lanes * (parameters.weight_depth // columns)), other.row
+        blocks = -(-rows // lanes)
+        shift = self.rate + random.randint(0, parameters.broadcast_bits - parameters.vector_bits - 1)
+        return Instruction(
+            op=op,
+            **fields,
+            rows=rows,
+            columns=columns,
+            row=row,
+            weights=random.randint(0, parameters.weight_depth - blocks * columns),
+            source=layer.base,
+            node=layer.node,
+            target=random.choice(self.layers).base,
+            column=random.randrange((1 << FIELDS["column"].bits) - columns),
+            shift=min(shift, (1 << FIELDS["shift"].bits) - 1),
+        )
+
+    def _may(self, instruction: Instruction) -> bool:
+        """What the interlock says."""
+        peek, walk = self.bench.peek, self.walk
+        current = self.given[-1].instruction if self.given else Instruction(op=Op.FORWARD)
+        said = peek("complete")
+        units = Units(
+            issuing=bool(peek("issuing")),
+            latest=peek("latest"),
+            complete=(bool(said & 1), bool(said >> 1)),
+            learning=bool(peek("learning")),
+            array=current,
+            idle=walk.idle,
+            reading=not walk.idle and random.random() < 0.8,
+            neurons=walk.current,
+        )
+        may = Interlock.model(instruction, units)
+        return may["array_may"] if instruction.op in ARRAY_OPS else may["neurons_may"]
+
+    async def _step(self, begins: Instruction | None) -> bool:
+        """A cycle: lists and flags answer, an instruction may begin, and what comes out is compared."""
+        bench, walk = self.bench, self.walk
+        now = bench.now
+        array = begins if begins is not None and begins.op in ARRAY_OPS else None
+        self.history[now] = walk.seen()
+        count, (index, value) = walk.asked.pop(0)
+        block = min(bench.peek("block"), self.parameters.row_depth - 1)
+        latest = bench.peek("latest")
+        summed = self.sums.get(now)
+        tag = summed.tag if summed else random.getrandbits(1)
+        got = await bench.step(
             {
-                **inputs,
+                "start": int(array is not None),
+                "instruction": _word(array) if array else random.getrandbits(len(self.component.instruction.as_value())),
+                "sum_tag": tag,
                 "entry_index": index,
                 "entry_value": value,
-                "count": len(self.entries) if listed else random.getrandbits(12),
-                "changed_block": int(self.changed[block]),
-                "valued_block": int(self.valued[block]),
+                "count": count,
+                "walk": _word(walk.current),
+                "walk_idle": int(walk.idle),
+                "length": walk.pushed[bench.peek("list_full")],
+                "row": walk.row,
+                "changed_block": int(walk.flag(CHANGES, block)),
+                "valued_block": int(walk.flag(STATES, block)),
             }
         )
-        ours = outputs["list_full"] == self.instruction.full and outputs["list_node"] == self.instruction.node
-        self.asked.append((outputs["list_address"] - self.instruction.source, ours))
-        return outputs
+        asked = got["list_full"], got["list_node"]
+        walk.asked.append((walk.count(*asked), walk.entry(*asked, got["list_address"])))
+        if summed:
+            target = got["sum_target"], got["sum_shift"]
+            assert target == (summed.instruction.target, summed.instruction.shift), summed.note
+        self._compare(got, now)
+        walk.advance()
+        if array is not None:
+            self._begin(array, now, 1 - latest)
+        elif begins is not None:
+            walk.start(begins)
+        return begins is not None
 
-    def _times(self) -> list[int]:
-        """Cycles from the start to each command: one a cycle, and what the docstring says of blocks."""
-        instruction, lanes = self.instruction, self.component.parameters.lanes
+    def _begin(self, instruction: Instruction, now: int, tag: int) -> None:
+        walk, op, full = self.history[now], instruction.op, instruction.full
+        current = self.walk.current
+        layer = self.walk.layers.get(instruction.node)
+        pairs = layer.lists[full] if layer else []
+        changed, valued = (list(flags) for flags in self.walk.flags)
+        commands, events = self.component.model(instruction, self.rate, pairs, changed, valued)
+        written = current.node == instruction.node and full in self.walk.written and op != Op.TRANSPOSED
+        rows = current.row == instruction.row and op != Op.FORWARD
+        note = (
+            f"cycle {now}, {instruction}, rate {self.rate}, pairs {pairs}, changed {changed}, valued {valued}, "
+            f"beside {current}, {'idle' if walk.idle else 'under way'}"
+        )
+        self.given.append(
+            _Given(
+                instruction,
+                now,
+                tag,
+                commands,
+                events,
+                changed,
+                valued,
+                list(self.walk.planned),
+                len(pairs),
+                written and not walk.idle,
+                rows and not walk.idle,
+                note,
+            )
+        )
+        self.tags[tag] = self.given[-1]
+
+    def _compare(self, got: dict[str, int], now: int) -> None:
+        """What came out in a cycle."""
+        if not self.given:
+            return
+        latest = self.given[-1]
+        assert (got["latest"], got["current"]) == (latest.tag, _word(latest.instruction)), latest.note
+        assert got["issuing"] or now > latest.start + 1, latest.note
+        # What is counted in a cycle happened in the one before.
+        counting = self.given[-2] if now == latest.start + 1 and len(self.given) > 1 else latest
+        for name in EVENTS:
+            counting.counted[name] += got[f"event_{name}"]
+        if got["command__valid"]:
+            given = next((given for given in self.given if len(given.times) < len(given.commands)), None)
+            assert given is not None, f"cycle {now}: a command too many"
+            self._command(given, got, now)
+        for tag, given in enumerate(self.tags):
+            if given is None or given.complete:
+                assert got["complete"] >> tag & 1, f"cycle {now}"
+                continue
+            complete = got["complete"] >> tag & 1
+            if len(given.times) == len(given.commands) and not (given is latest and got["issuing"]):
+                given.done = max(given.done, now) if not given.ready else given.done
+                given.ready = True
+            assert not complete or (given.ready and now >= given.done), f"cycle {now}: complete too early, {given.note}"
+            assert complete or not given.ready or now <= given.done + COMPLETE_SLACK, f"cycle {now}: not complete, {given.note}"
+            given.complete = bool(complete)
+        learning = any(given and not given.complete and given.instruction.op == Op.UPDATE for given in self.tags)
+        assert got["learning"] == learning, latest.note
+
+    def _command(self, given: _Given, got: dict[str, int], now: int) -> None:
+        """Compare a command; when its results come, and whether it may be given now."""
+        op = given.instruction.op
+        note = f"cycle {now}, command {len(given.times)} of {given.note}"
+        command = {"tag": given.tag, **given.commands[len(given.times)]}
+        assert {name: got[f"command__{name}"] for name in command} == command, note
+        given.times.append(now)
+        if op != Op.FORWARD:
+            # The values in the lanes' rows are those of the walk before.
+            row = command["row"]
+            assert self.walk.begun[row] == self.walk.ended[row] == given.written[row], note
+        if op == Op.UPDATE:
+            self.last_update = now
+            given.done = now + LaneArray.update_latency + 1
+        else:
+            assert now > self.last_update + Lane.update_latency, note
+        if op == Op.FORWARD and command["last"]:
+            first = now + LaneArray.forward_latency
+            self._sums(given, range(first, first + command["rows"]), command["restart"], note)
+        elif op == Op.TRANSPOSED:
+            self._sums(given, [now + LaneArray.transposed_latency(self.parameters)], command["restart"], note)
+        if len(given.times) == len(given.commands):
+            assert [time - given.start for time in given.times] == [time - given.start + ISSUE for time in self._times(given)], given.note
+            issued = given.times[-1] - ISSUE
+            later = LaneArray.transposed_latency(self.parameters) - LaneArray.forward_latency
+            if op == Op.FORWARD:
+                self.forward_free = issued + command["rows"] + SUM_LATENCY + 1
+                self.transposed_free = self.forward_free - later
+            elif op == Op.TRANSPOSED:
+                self.transposed_free = issued + SUM_LATENCY + 2
+                self.forward_free = self.transposed_free + later
+
+    def _sums(self, given: _Given, times: Sequence[int], restart: int, note: str) -> None:
+        """Sums of an instruction will come: alone, and not before the drives of those before are in the memory."""
+        if self.last_sum is not None and self.last_sum[1] is not given:
+            assert times[0] >= self.last_sum[0] + SUM_LATENCY, note
+        if restart:
+            given.drive = -1
+        for time in times:
+            assert time not in self.sums, note
+            self.sums[time] = given
+            given.drive += 1
+            assert time >= given.summed.get(given.drive, time - PASS) + PASS, note
+            given.summed[given.drive] = time
+        self.last_sum = times[-1], given
+        given.done = times[-1] + SUM_LATENCY
+
+    def _times(self, given: _Given) -> list[int]:
+        """Cycles in which the commands are chosen: one a cycle, and what the docstring says of blocks, the walk and other sums."""
+        instruction, op, lanes = given.instruction, given.instruction.op, self.parameters.lanes
+        # The first cycle in which the walk is known to have ended.
+        walked = given.start + 1
+        while walked <= self.bench.now and (given.list_follows or given.rows_follow) and not self.history[walked - 1].idle:
+            walked += 1
         times: list[int] = []
         # The cycle in which a block is looked at, the earliest of its last command, and those that go to the array.
-        look, free = 1 if instruction.op == Op.TRANSPOSED else LOOK, 0
-        for block in range(-(-instruction.rows // lanes)):
-            row = instruction.row + block
-            if instruction.op == Op.TRANSPOSED:
-                length = instruction.columns if self.changed[row] or (instruction.first and block == 0) else 0
-                free = look + PASS - 1
-            elif instruction.op == Op.UPDATE:
-                length = len(self.entries) if self.valued[row] else 0
+        look, free = given.start + 2, self.forward_free
+        if op != Op.TRANSPOSED:
+            if op == Op.FORWARD and given.list_follows:
+                look = self._follow(given, walked, times)
+            elif given.list_follows:
+                look = walked
             else:
-                length = max(len(self.entries), instruction.first)
+                look = given.start + 1
+            look += LOOK
+        for block in range(-(-instruction.rows // lanes)):
+            if len(times) == len(given.commands):
+                break
+            row = instruction.row + block
+            while (given.rows_follow and look < walked and self.history[look].row == row) or (
+                op == Op.TRANSPOSED and not times and look < self.transposed_free
+            ):
+                look += 1
+            length = max(given.sources, instruction.first)
+            if op == Op.TRANSPOSED:
+                flags = given.valued if instruction.full else given.changed
+                length = instruction.columns if flags[row] or (instruction.first and block == 0) else 0
+                free = look + PASS - 1
+            elif op == Op.UPDATE:
+                length = given.sources if given.valued[row] else 0
+                free = 0
             if not length:
                 look += 2
                 continue
-            last = max(look + 1 + length, free)
-            times += [*range(look + 2, look + 1 + length), last]
-            if instruction.op == Op.FORWARD:
+            # What is left of a block that has followed the walk is not looked at.
+            begin = look + 1 if block == 0 and times else look + 2
+            left = length - len(times) if block == 0 else length
+            last = max(begin + left - 1, free)
+            times += [*range(begin, begin + left - 1), last]
+            if op == Op.FORWARD:
                 free = last + 1 + min(lanes, instruction.rows - block * lanes)
             look = last + 1
-        return [time + ISSUE for time in times]
+        return times
 
-    def _latency(self) -> int:
-        """Cycles from the last command until its result is in a memory."""
-        parameters = self.component.parameters
-        if self.instruction.op == Op.TRANSPOSED:
-            return LaneArray.transposed_latency(parameters) + SUM_LATENCY
-        if self.instruction.op == Op.UPDATE:
-            return LaneArray.update_latency + 1
-        rows = (self.instruction.rows - 1) % parameters.lanes + 1
-        return LaneArray.forward_latency + rows - 1 + SUM_LATENCY
+    def _follow(self, given: _Given, walked: int, times: list[int]) -> int:
+        """Add the commands that are chosen while the list is written; the cycle in which its length is asked for."""
+        now, lead = given.start + 2, False
+        while now < walked:
+            ahead = self.history[now].lengths[given.instruction.full] > len(times) + 2
+            if lead:
+                times.append(now)
+            lead = ahead
+            now += 1
+        return now
 
 
-@cocotb.test
-async def clears_drives(dut: Any) -> None:
-    """A forward pass without columns, by which the compiler sets drives to zero."""
-    component = Issuer(engine_parameters())
-    bench = Cycles(dut, component)
-    await bench.reset()
-    case = _Case(component, Op.FORWARD)
-    case.instruction = Instruction(op=Op.FORWARD, first=1, full=1, rows=2 * component.parameters.lanes + 1)
-    case.entries = []
-    await case.run(bench)
+def _word(instruction: Instruction) -> int:
+    return sum(word << (32 * index) for index, word in enumerate(instruction.encode()))

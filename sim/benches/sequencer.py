@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bench of `Sequencer`: random programs, executed by units that are busy for random times."""
+"""Bench of `Sequencer`: random programs, whose instructions the interlock keeps back at random."""
 
 import random
 from typing import Any
@@ -12,6 +12,7 @@ from ...rtl_gen.sequencer import FETCH, Sequencer
 from .cycles import Cycles, engine_parameters
 
 PULSES = ("start_array", "start_neurons", "clear_changed", "event_free_sweep", "event_clamped_sweep")
+ALLOWED = ("array_may", "neurons_may", "all_idle", "neurons_idle")
 
 
 @cocotb.test
@@ -35,14 +36,20 @@ async def unknown_operation_ends(dut: Any) -> None:
     bench = Cycles(dut, component)
     await bench.reset()
     known = Instruction(op=Op.FORWARD)
-    bench.held |= {"idle_array": 1, "idle_neurons": 1}
     for code in sorted(set(range(1 << FIELDS["op"].bits)) - set(Op)):
         await _write(bench, [known, known, known])
         await bench.step({"write_enable": 1, "write_address": 1, "write_data": code})
+        bench.held |= dict.fromkeys(ALLOWED, 1)
         await bench.step({"start": 1})
         got = [await bench.step() for _ in range(3 * FETCH)]
-        assert [outputs["running"] for outputs in got] == [1] * (2 * FETCH + 1) + [0] * (FETCH - 1)
+        assert [outputs["running"] for outputs in got] == [1] * (2 * FETCH + 2) + [0] * (FETCH - 2)
         assert sum(outputs["start_array"] for outputs in got) == 1
+        # Until both units are idle it does not end.
+        bench.held["all_idle"] = 0
+        await bench.step({"start": 1})
+        assert all([(await bench.step())["running"] for _ in range(4 * FETCH)])
+        await bench.step({"all_idle": 1})
+        assert not (await bench.step())["running"]
 
 
 async def _run(
@@ -55,52 +62,67 @@ async def _run(
     busy: float,
     note: str,
 ) -> None:
-    # What the neuron unit says depends on how many instructions it has been given.
-    changed = [random.random() < 0.7 for _ in range(300)]
-    wrong = [random.random() < 0.5 for _ in range(300)]
-    given = 0
+    # What the units and the interlock say is drawn anew for every cycle.
+    said: dict[str, int] = {}
     model = component.model(
         program,
         entry,
         skip_rest=skip_rest,
         skip_right=skip_right,
-        changed=lambda: changed[given],
-        wrong=lambda: wrong[given],
+        changed=lambda: bool(said["changed"]),
+        wrong=lambda: bool(said["wrong"]),
     )
-    executed = 0
+    executed = turns = 0
     position = entry
     expected = next(model, None)
     # The running cycle in which the next instruction is taken from the memory.
     taken = FETCH
     bench.held |= {"skip_rest": int(skip_rest), "skip_right": int(skip_right)}
-    got = await bench.step({"start": 1, "entry": entry})
+    got = await bench.step({"start": 1, "entry": entry, **dict.fromkeys(ALLOWED, 1)})
     assert not got["running"], note
-    running = 0
-    # Whether both units were idle in the cycle before, and what was decided in it.
-    free, due, nothing = False, [0] * len(PULSES), [0] * len(PULSES)
+    sweep, running, ended = got["sweep"], 0, 0
+    due = nothing = [0] * len(PULSES)
     while True:
-        idle = [int(random.random() >= busy) for _ in range(2)]
-        inputs = {"idle_array": idle[0], "idle_neurons": idle[1], "changed": int(changed[given]), "wrong": int(wrong[given])}
-        got = await bench.step({**inputs, "entry": random.randrange(component.parameters.program_depth)})
+        said = {name: int(random.random() >= busy) for name in ALLOWED}
+        said |= {"changed": int(random.random() < 0.7), "wrong": int(random.random() < 0.5)}
+        got = await bench.step({**said, "entry": random.randrange(component.parameters.program_depth)})
+        assert [got[name] for name in PULSES] == due, note
+        assert got["sweep"] == sweep, note
         if not got["running"]:
             break
         running += 1
-        assert [got[name] for name in PULSES] == due, note
-        decides, free, due = free and running > taken, all(idle), nothing
-        if not decides:
+        due = nothing
+        if running < taken + 2:
             continue
         assert expected is not None, f"the program does not end where it should: {note}"
-        due = _pulses(expected)
         assert got["instruction"] == _word(expected) & (1 << sum(field.bits for field in FIELDS.values())) - 1, note
+        if not _may(expected, said, turns, skip_rest):
+            continue
+        due = _pulses(expected)
+        sweep ^= expected.op == Op.SWEEP
+        turns = expected.count if expected.op == Op.LOOP else turns - (expected.op == Op.NEXT)
         executed += 1
         ended = running
         expected = next(model, None)
-        given += any(due)
         jumped = expected is not None and expected is not program[position + 1]
         position = next(place for place, item in enumerate(program) if item is expected) if jumped else position + 1
-        taken = running + FETCH if jumped else max(taken + FETCH, running + 2)
+        taken = running + FETCH if jumped else max(taken + FETCH, running + 1)
     assert expected is None, f"the program ends after {executed} instructions: {note}"
     assert running == ended, note
+
+
+def _may(instruction: Instruction, said: dict[str, int], turns: int, skip_rest: bool) -> bool:
+    """Whether an instruction is executed in a cycle; ``turns`` is how often its loop may still run."""
+    op = instruction.op
+    if op in ARRAY_OPS:
+        return bool(said["array_may"])
+    if op in NEURON_OPS:
+        return bool(said["neurons_may"])
+    if op == Op.NEXT:
+        return bool(turns == 1 or not skip_rest or said["changed"] or said["neurons_idle"])
+    if op == Op.STOP_IF_RIGHT:
+        return bool(said["neurons_idle"])
+    return op != Op.END or bool(said["all_idle"])
 
 
 def _pulses(instruction: Instruction) -> list[int]:

@@ -10,6 +10,7 @@ from frenn.firmware.counters import NAMES
 from frenn.firmware.formats import Format
 from frenn.firmware.parameters import EngineParameters
 from frenn.rtl_gen.event_list import EventList
+from frenn.rtl_gen.interlock import Interlock
 from frenn.rtl_gen.issuer import Issuer
 from frenn.rtl_gen.lane import Lane
 from frenn.rtl_gen.lane_array import LaneArray
@@ -117,6 +118,11 @@ def test_event_list(simulator: Simulator, seed: int, tmp_path: Path, value_bits:
 @_engines(small=SMALL, odd=ODD)
 def test_sequencer(simulator: Simulator, seed: int, tmp_path: Path, parameters: EngineParameters) -> None:
     _run(Sequencer(parameters), "sequencer", simulator, seed, tmp_path, **_of(parameters))
+
+
+@pytest.mark.parametrize("simulator", SIMULATORS)
+def test_interlock(simulator: Simulator, seed: int, tmp_path: Path) -> None:
+    _run(Interlock(), "interlock", simulator, seed, tmp_path)
 
 
 @pytest.mark.parametrize(("simulator", "step_bits"), [("icarus", 25), ("verilator", 12)])
