@@ -3,15 +3,18 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
 
 from .board_top import NAME, BoardDesign
-from .boards import Board
-from .constraints import SUFFIXES, constraints
+from .boards import Board, Pcie
+from .constraints import SUFFIXES, constraints, crossing_constraints
+from .pcie import CORE, core_options, core_stub
 from .primitives.block_memory import WORDS
 
+CROSSING: Final = "crossing.xdc"
+STUB: Final = f"{CORE}.v"
 NETLIST: Final = "netlist.json"
 CELLS: Final = "cells.json"
 TIMING: Final = "timing.json"
@@ -116,8 +119,8 @@ def build_plan(design: BoardDesign, seed: int = 1) -> BuildPlan:
     files = {
         f"{NAME}.il": design.rtlil(),
         f"{NAME}.v": design.verilog(),
-        f"{NAME}.{SUFFIXES[board.family]}": constraints(board),
-        "synthesis.ys": synthesis(board.family),
+        f"{NAME}.{SUFFIXES[board.family]}": constraints(board, design.link),
+        "synthesis.ys": synthesis(board.family, [STUB] if design.link == "pcie" else []),
     }
     # What Yosys prints after its call of ABC is lost on the way, so it writes the log itself.
     steps = [
@@ -130,7 +133,9 @@ def build_plan(design: BoardDesign, seed: int = 1) -> BuildPlan:
         )
     ]
     if board.by_vendor:
-        files["build.tcl"] = vivado_script(board)
+        files["build.tcl"] = vivado_script(board, design.link)
+        if design.link == "pcie":
+            files |= {CROSSING: crossing_constraints(board, design.frequency), STUB: core_stub(board.family, board.slot)}
         return BuildPlan(design=design, files=files, steps=tuple(steps), bitstream="")
     place, pack, suffix = _BACK_ENDS[board.family](design)
     common = ("--json", NETLIST, "--freq", f"{design.frequency / 1e6:.6f}", "--seed", str(seed), "--report", TIMING, "--timing-allow-fail")
@@ -153,9 +158,17 @@ _SYNTHESIS: Final = {
 }
 
 
-def synthesis(family: str) -> str:
-    """Commands of Yosys that make `NETLIST` and `CELLS` of ``frenn.il`` for an FPGA family."""
+def synthesis(family: str, stubs: Sequence[str] = ()) -> str:
+    """Commands of Yosys that make `NETLIST` and `CELLS` of ``frenn.il`` for an FPGA family.
+
+    Parameters
+    ----------
+    family : str
+    stubs : sequence of str
+        Verilog files of cells that are the vendor's secret.
+    """
     lines = [
+        *(f"read_verilog -lib {stub}" for stub in stubs),
         f"read_rtlil {NAME}.il",
         f"hierarchy -top {NAME}",
         # A block memory promises nothing of an address that is read and written in one cycle: it needs no logic that tells.
@@ -252,14 +265,17 @@ def vivado_part(board: Board) -> str:
     return f"{board.device}{between}{board.package}-{board.speed}"
 
 
-def vivado_script(board: Board) -> str:
+def vivado_script(board: Board, link: str = "uart") -> str:
     """Tcl that makes the bitstream in Vivado's batch mode, or ends with code 1 where the clock is missed."""
+    pcie = board.slot if link == "pcie" else None
     lines = [
         "# Run in this folder: vivado -mode batch -source build.tcl",
         f"create_project -in_memory -part {vivado_part(board)}",
+        *([] if pcie is None else _make_core(pcie)),
         f"read_verilog {NAME}.v",
         f"read_xdc {NAME}.xdc",
         f"synth_design -top {NAME}",
+        *([] if pcie is None else [f"read_xdc {CROSSING}", *_place_lanes(pcie)]),
         "opt_design",
         "place_design",
         "phys_opt_design",
@@ -274,3 +290,29 @@ def vivado_script(board: Board) -> str:
         f"write_bitstream -force {NAME}.bit",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _make_core(pcie: Pcie) -> list[str]:
+    """Tcl that makes the DMA core, and synthesises it by itself."""
+    options = " ".join(f"CONFIG.{name} {{{value}}}" for name, value in core_options(pcie).items())
+    return [
+        "set_property target_language Verilog [current_project]",
+        "file delete -force ip",
+        "file mkdir ip",
+        f"create_ip -name xdma -vendor xilinx.com -library ip -module_name {CORE} -dir ip",
+        f"set_property -dict [list {options}] [get_ips {CORE}]",
+        f"generate_target all [get_ips {CORE}]",
+        f"synth_ip [get_ips {CORE}]",
+    ]
+
+
+def _place_lanes(pcie: Pcie) -> list[str]:
+    """Tcl that puts the lanes' transceivers where the board's wiring has them; the core has put them elsewhere."""
+    if not pcie.transceivers:
+        return []
+    cell = "[get_cells -hierarchical -filter [format {NAME =~ *pipe_lane?%d?.gt_wrapper_i*gtpe2_channel_i} $lane]]"
+    return [
+        f"set transceivers {{{' '.join(pcie.transceivers)}}}",
+        f"for {{set lane 0}} {{$lane < {pcie.lanes}}} {{incr lane}} {{ reset_property LOC {cell} }}",
+        f"for {{set lane 0}} {{$lane < {pcie.lanes}}} {{incr lane}} {{ set_property LOC [lindex $transceivers $lane] {cell} }}",
+    ]

@@ -35,8 +35,8 @@ class TransferSplitter(wiring.Component):
     No latency; a word a cycle, of which heads are words too.
     """
 
-    i: In(stream.Signature(PACKET))
-    o: Out(stream.Signature(PACKET))
+    def __init__(self) -> None:
+        super().__init__({"i": In(stream.Signature(PACKET)), "o": Out(stream.Signature(PACKET))})
 
     @staticmethod
     def model(transfers: Sequence[Words]) -> list[Words]:

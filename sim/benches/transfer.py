@@ -45,10 +45,11 @@ async def _ends(dut: Any, pauses: tuple[float, float]) -> tuple[StreamSource, St
 async def splits(dut: Any, pauses: tuple[float, float]) -> None:
     source, sink = await _ends(dut, pauses)
     packets = _packets(60, 20)
-    transfers = []
-    while len(packets) > sum(len(transfer) for transfer in transfers):
-        done = sum(len(transfer) for transfer in transfers)
+    transfers: list[list[np.ndarray]] = []
+    done = 0
+    while done < len(packets):
         transfers.append(packets[done : done + random.randint(1, 6)])
+        done += len(transfers[-1])
     runs = [np.concatenate([piece for packet in transfer for piece in pieces(packet, random.randint(1, 20))]) for transfer in transfers]
     expected = TransferSplitter.model(runs)
     assert [packet.tolist() for packet in expected] == [packet.tolist() for packet in packets]

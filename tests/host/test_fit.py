@@ -147,7 +147,7 @@ def test_check_tells_every_board(capsys: pytest.CaptureFixture[str]) -> None:
     assert reached is not None
     cells = [cell for cell in lines["ulx3s-85f"].split() if cell not in ("<=", ">=")]
     assert cells[:5] == ["ulx3s-85f", f"{parameters.lanes}", f"{estimate(ULX3S, parameters)['block_rams'].used}", "of", "208"]
-    assert cells[-5:] == [f"{clock / 1e6:g}", f"{reached.cycles:.0f}", f"{reached.engine:.0f}", f"{reached.line:.0f}", "line"]
+    assert cells[-5:] == [f"{clock / 1e6:g}", f"{reached.cycles:.0f}", f"{reached.engine:.0f}", f"{reached.line:.0f}", "link"]
 
 
 @pytest.mark.parametrize("network", [LITTLE, Network.chain([20, 9, 3, 6, 5], name="long", seed=1)], ids=lambda network: network.name)
