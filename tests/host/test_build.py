@@ -21,6 +21,7 @@ from frenn.firmware.parameters import EngineParameters
 from frenn.host.board_verbs import board_design
 from frenn.host.build import REPORT, BuildFailed, build
 from frenn.host.cli import main
+from frenn.rtl_gen.axi_stream import AxiStreams, axi_ports, join_axi
 from frenn.rtl_gen.board_top import BoardDesign
 from frenn.rtl_gen.boards import BOARDS, find_board
 from frenn.rtl_gen.uart import BaudRate, UartReceiver, UartTransmitter
@@ -59,6 +60,7 @@ ICEPACK = """
 INTERRUPTED = """
 import sys
 from frenn.host.cli import main
+from frenn.rtl_gen.axi_stream import AxiStreams, axi_ports, join_axi
 from frenn.rtl_gen.board_top import BoardDesign
 BoardDesign.rtlil = BoardDesign.verilog = lambda self: "the design"
 sys.exit(main(sys.argv[1:]))
@@ -284,6 +286,49 @@ def test_vendor_board_ends_with_a_project_and_an_estimate(tools: Tools, tmp_path
     assert report["use"]["block_rams"] == {"used": 5, "available": 50}
     for name in ("build.tcl", "frenn.v", "frenn.xdc"):
         assert (out / name).is_file()
+
+
+def test_pcie_board_ends_with_a_project_for_its_slot(tools: Tools, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tools.yosys(cells={"LUT6": 4000, "frenn_dma": 1})
+    out = tmp_path / "out"
+    assert main(["build", "--board", "nitefury", "--preset", "tiny", "--out", str(out)]) == 0
+    report = report_of(out)
+    assert (report["link"], report["baud"], report["use_is"]) == ("pcie", None, "estimate after synthesis, without the DMA core")
+    assert all(network["link_samples_per_second"] > 10_000 for network in report["networks"] if network["misfit"] is None)
+    for name in ("build.tcl", "frenn.v", "frenn.xdc", "crossing.xdc", "frenn_dma.v"):
+        assert (out / name).is_file()
+    assert main(["build", "--board", "nitefury", "--preset", "tiny", "--out", str(out), "--link", "uart"]) == 0
+    assert report_of(out)["link"] == "uart"
+    capsys.readouterr()
+    assert main(["build", "--board", "ulx3s-85f", "--out", str(out), "--link", "pcie"]) == 2
+    assert capsys.readouterr().err == "frenn: error: ulx3s-85f has no link 'pcie'; legal are uart\n"
+
+
+class AxiEcho(wiring.Component):
+    """Stands for the device on AXI4-Stream, and sends back what it receives."""
+
+    def __init__(self, parameters: EngineParameters, width: int, domain: str) -> None:
+        self.width = width
+        self.domain = domain
+        super().__init__(axi_ports(width))
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.streams = streams = AxiStreams(self.width, self.domain)
+        join_axi(m, self, streams)
+        connect(m, streams.inward, streams.outward)
+        return m
+
+
+def test_real_yosys_estimates_what_stands_around_the_dma_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("frenn.rtl_gen.board_top.AxiDevice", AxiEcho)
+    out = tmp_path / "out"
+    assert main(["build", "--board", "kcu105", "--preset", "tiny", "--out", str(out)]) == 0
+    report = report_of(out)
+    assert report["status"] == "project"
+    assert 20 < report["use"]["luts"]["used"] < 1000
+    cells = json.loads((out / "cells.json").read_text())["design"]["num_cells_by_type"]
+    assert cells["frenn_dma"] == cells["IBUFDS_GTE3"] == cells["MMCME3_BASE"] == 1
 
 
 def test_boards_are_listed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -49,6 +49,7 @@ def test_device_trains(seed: int, tmp_path: Path, width: int, transfers: bool) -
         AxiDevice(parameters, width, transfers=transfers, domain="axi"),
         "frenn.sim.benches.axi_device",
         name="axi_device",
+        simulator="icarus",
         seed=seed,
         parameters={"LANES": "4", "WIDE": "0", "TRANSFERS": str(int(transfers))},
         build_dir=tmp_path,
