@@ -5,6 +5,7 @@ import errno
 import io
 import mmap
 import os
+import re
 import secrets
 import select
 import stat
@@ -16,7 +17,7 @@ from typing import Final, Self
 
 from ..firmware.errors import FrennError, LinkError
 from ..firmware.protocol import ANSWER, Status, Words, request
-from ..firmware.transfer import TransferDecoder, join
+from ..firmware.transfer import COUNT_BITS, LAST, MARK, TransferDecoder, join
 from .exchange import words
 from .lock import BusyError, Lock
 
@@ -37,6 +38,11 @@ CLOSE_SECONDS: Final = 1.0
 
 SYNC: Final = 0x7F
 """A command that no device knows: its answers tell where a new session begins."""
+
+OPENING: Final = re.compile(
+    rb"(?:\x01\x00%b%c.\x00\x00){4}" % (re.escape((MARK | LAST >> COUNT_BITS).to_bytes(2, "little")), SYNC), re.DOTALL
+)
+"""What a session begins with, on its way to the device."""
 
 _RETRIED: Final = (errno.ETIMEDOUT, 512)
 """How a driver tells that nothing has come for a while; 512 is the kernel's own ERESTARTSYS, which some let through."""

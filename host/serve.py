@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from ..firmware.parameters import PRESETS
-from .dma import DmaAddress
+from .dma import OPENING, DmaAddress
 from .link import ByteStream
 from .progress import note
 from .targets import check_target
@@ -26,6 +26,9 @@ PATIENCE: Final = 200
 
 PAUSE: Final = 0.02
 """Seconds of that wait."""
+
+PIPE: Final = 1 << 16
+"""Bytes that a pipe holds at the most."""
 
 ROOM: Final = 4096
 """Words that wait for the twin at the most before it takes no more, as many as a device holds."""
@@ -93,7 +96,7 @@ def join(stream: ByteStream, announce: Callable[[str], None], stop: Callable[[],
 def join_files(twin: "TransferTwin", address: DmaAddress, announce: Callable[[DmaAddress], None], stop: Callable[[], bool]) -> None:
     """Carry transfers between the twin and a new pair of named pipes that stand for a DMA driver's devices.
 
-    A pipe knows no transfers: what one program writes is one, and what it reads may be parts of several.
+    A pipe knows no transfers: what one program writes is all one, and what it reads may be parts of several.
 
     Parameters
     ----------
@@ -115,18 +118,20 @@ def join_files(twin: "TransferTwin", address: DmaAddress, announce: Callable[[Dm
         inward, outward = files
         announce(address)
         coming = b""
-        still, begun = 0, False
+        still = 0
         while not stop():
             moved = False
             if twin.pending < ROOM:
                 with suppress(BlockingIOError):
-                    data = os.read(inward, CHUNK)
-                    if data:
-                        twin.write(data)
-                    elif begun:
+                    # All that a pipe holds, so that what is written at once is read at once.
+                    data = os.read(inward, PIPE)
+                    moved = bool(data)
+                    if opening := OPENING.search(data):
+                        # A program that died may have left a transfer torn.
+                        twin.write(data[: opening.start()])
                         twin.end()
-                    moved = begun or bool(data)
-                    begun = bool(data)
+                        data = data[opening.start() :]
+                    twin.write(data)
             if not coming:
                 coming = twin.read()
             if coming:

@@ -59,6 +59,14 @@ def test_what_is_no_transfer(head: int) -> None:
         TransferDecoder().feed(head.to_bytes(4, "little") + bytes(8))
 
 
+def test_openings_are_known() -> None:
+    openings = [join(dma._opening()[0]) for _ in range(50)]
+    assert all(dma.OPENING.fullmatch(opening) for opening in openings)
+    assert len(set(openings)) == 50
+    found = dma.OPENING.search(bytes(7) + openings[0])
+    assert found is not None and found.start() == 7
+
+
 def test_address() -> None:
     address = DmaAddress.parse("pcie:/dev/xdma0")
     assert str(address) == "pcie:/dev/xdma0"
