@@ -7,14 +7,14 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ..firmware.parameters import EngineParameters
 from .crossing import StreamCrossing
-from .device import Device
+from .devices import make_device
 from .link import Link
 from .link_parameters import LinkParameters
 from .packet import PACKET
 
 
 class ByteDevice(wiring.Component):
-    """A `Device` whose packets travel in the frames of a `Link`.
+    """A device whose packets travel in the frames of a `Link`.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class ByteDevice(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.device = device = Device(self.parameters, self.line)
+        m.submodules.device = device = make_device(self.parameters, self.line)
         if self.line:
             m.d.comb += [device.framing_error.eq(self.framing_error), device.overrun.eq(self.overrun)]
         link = Link(self.link)

@@ -10,7 +10,7 @@ from ..firmware.errors import FrennError
 from ..firmware.parameters import EngineParameters
 from .axi_device import AxiDevice
 from .byte_device import ByteDevice
-from .device import Device
+from .devices import make_device
 from .primitives.technology import Technology
 from .transfer_device import TransferDevice
 from .uart import BaudRate
@@ -33,7 +33,7 @@ def top(parameters: EngineParameters, link: str = "packets") -> wiring.Component
         If there is no such link.
     """
     if link == "packets":
-        return Device(parameters)
+        return make_device(parameters)
     if link == "bytes":
         return ByteDevice(parameters)
     if link == "uart":

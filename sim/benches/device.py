@@ -30,6 +30,7 @@ from ...firmware.protocol import (
     request,
     unpack_states,
     unpack_weights,
+    weight_item_words,
 )
 from ...rtl_gen.identity import gateware_identity
 from ..golden import Golden
@@ -137,7 +138,7 @@ class Host:
 
     async def load(self) -> None:
         """Load the image in packets of random sizes."""
-        writes = self.image.writes(random.randint(self.parameters.lanes // 2, 100))
+        writes = self.image.writes(random.randint(weight_item_words(self.parameters.lanes), 100))
         await self.exchange([Ask(Command.WRITE, space, [address, *data.tolist()], Status.DONE) for space, address, data in writes])
         await self.exchange([Ask(Command.WRITE, Space.REGISTERS, [Register.CLEAR, 1], Status.DONE)])
 
@@ -286,12 +287,12 @@ def _wrong_writes(host: Host) -> Iterator[Ask]:
     # What is written on the way to the mistake is what stands there already, or where nothing is used.
     program = image.program.reshape(-1).tolist()
     weights = [
-        word for space, _, data in image.writes(1 << 30) if space is Space.WEIGHTS for word in data[: parameters.lanes // 2].tolist()
+        word for space, _, data in image.writes(1 << 30) if space is Space.WEIGHTS for word in data[: weight_item_words(parameters.lanes)].tolist()
     ]
     registers = {register: image.registers.get(register, 0) for register in Register}
     for space, item, depth, data in (
         (Space.PROGRAM, INSTRUCTION_WORDS, parameters.program_depth, program[:INSTRUCTION_WORDS]),
-        (Space.WEIGHTS, parameters.lanes // 2, parameters.weight_depth, weights),
+        (Space.WEIGHTS, weight_item_words(parameters.lanes), parameters.weight_depth, weights),
         (Space.REGISTERS, 1, len(Register), [registers[Register(len(Register) - 1)]]),
     ):
         yield Ask(Command.WRITE, space, [], Status.WRONG_LENGTH)
