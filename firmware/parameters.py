@@ -156,6 +156,16 @@ class EngineParameters:
 PARAMETER_WORDS: Final = len(fields(EngineParameters))
 
 PRESETS: Final = {
+    "micro": EngineParameters(
+        lanes=1,
+        drive_bits=37,
+        update_shift=16,
+        broadcast_bits=16,
+        weight_depth=16384,
+        neuron_depth=1024,
+        row_depth=256,
+        program_depth=48,
+    ),
     "tiny": EngineParameters(lanes=4, weight_depth=512, neuron_depth=64, row_depth=32),
     "small": EngineParameters(lanes=16, weight_depth=1024, neuron_depth=256, row_depth=16),
     "medium": EngineParameters(

@@ -324,7 +324,7 @@ _ALL = (
         uart=Uart(rx="6", tx="9", baud=1_000_000, by="FT2232H on the board (USB)"),
         resources=Resources(luts=5_280, multipliers=8, block_rams=30, block_kbits=4, large_rams=4, large_kbits=256),
         external="none",
-        clocks=((4, 24_000_000),),
+        clocks=((1, 24_000_000),),
         loader="ice40_generic",
         # As delivered, its jumpers join the programmer to the flash memory, not to the FPGA.
         volatile=False,
@@ -344,7 +344,7 @@ _ALL = (
         uart=Uart(rx="18", tx="17", baud=2_000_000, by="BL702 on the board (USB)"),
         resources=Resources(luts=8_640, multipliers=20, block_rams=26, block_kbits=18),
         external="8 MB PSRAM",
-        clocks=((4, 54_000_000),),
+        clocks=((1, 54_000_000),),
         loader="tangnano9k",
         status=_TOO_SMALL,
     ),

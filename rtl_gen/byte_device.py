@@ -9,7 +9,7 @@ from ..firmware.parameters import EngineParameters
 from .crossing import StreamCrossing
 from .devices import make_device
 from .link import Link
-from .link_parameters import LinkParameters
+from .link_parameters import LinkParameters, link_for
 from .packet import PACKET
 
 
@@ -20,6 +20,7 @@ class ByteDevice(wiring.Component):
     ----------
     parameters : EngineParameters
     link : LinkParameters, optional
+        `link_for` the parameters if there is none.
     link_domain : str
         Clock domain of the link and of both streams; another one than ``sync`` is crossed by `StreamCrossing`.
     line : bool
@@ -39,7 +40,7 @@ class ByteDevice(wiring.Component):
         self, parameters: EngineParameters, link: LinkParameters | None = None, link_domain: str = "sync", line: bool = False
     ) -> None:
         self.parameters = parameters
-        self.link = LinkParameters() if link is None else link
+        self.link = link_for(parameters) if link is None else link
         self.link_domain = link_domain
         self.line = line
         ports = {"framing_error": In(1), "overrun": In(1)} if line else {}

@@ -9,13 +9,15 @@ from .lane_array import LaneArray
 from .neurons import DRAIN, SUM_LATENCY
 from .primitives.block_memory import BlockMemory
 from .sequencer import ARRAY_OPS, FETCH, NEURON_OPS, Sequencer
+from .serial_cycles import AROUND, serial_cycles
 
 
 def dense_cycles(program: Program, *, training: bool = True) -> int:
     """Cycles in which a program runs if no source, row block, sweep or phase is left out.
 
     A sample takes no more. Where nothing is skipped it takes less by two cycles for each halving of the softmax' sum that is not needed:
-    of these there are at most the binary logarithm of the number of classes, each time that the error is computed.
+    of these there are at most the binary logarithm of the number of classes, each time that the error is computed. On one lane the
+    shifts of softmax terms and the steps of counters are counted as long as they can be.
 
     Parameters
     ----------
@@ -23,6 +25,9 @@ def dense_cycles(program: Program, *, training: bool = True) -> int:
     training : bool
         Of a training sample, or of a prediction.
     """
+    if program.parameters.lanes == 1:
+        executed_by_one = Sequencer.model(program.instructions, 0 if training else program.infer_entry)
+        return AROUND + sum(map(serial_cycles, executed_by_one))
     # The cycle in which the next instruction can be taken from memory, that in which the last one was executed, and the one in which
     # its unit has finished.
     fetched, executed, finished, turns = FETCH - 1, -2, 0, 0

@@ -15,8 +15,6 @@ SPRAM_WORDS: Final = 1 << 14
 """Words of an iCE40 UltraPlus single-port RAM, SB_SPRAM256KA (Lattice FPGA-TN-02022, SPRAM usage guide)."""
 SPRAM_BITS: Final = 16
 """Bits of each of them."""
-SPRAM_LEAST: Final = 1 << 11
-"""Words from which on they are used: fewer fit in block RAM."""
 
 
 class SinglePortMemory(wiring.Component):
@@ -50,7 +48,7 @@ class SinglePortMemory(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         technology = Technology.of(platform)
-        if technology is Technology.ICE40 and self.bits <= SPRAM_BITS and self.depth >= SPRAM_LEAST:
+        if technology is Technology.ICE40 and self.bits <= SPRAM_BITS:
             self._ice40(m)
             return m
         m.submodules[WORDS] = words = Memory(shape=self.bits, depth=self.depth, init=[])
