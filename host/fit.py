@@ -137,8 +137,8 @@ def _grown(board: Board, parameters: EngineParameters, name: str) -> EngineParam
 def _fill(board: Board, asked: EngineParameters, choices: Collection[str]) -> EngineParameters | None:
     """An engine that takes the whole memory, but for the depths that were chosen, if there is one."""
     one = asked.lanes == 1
-    depths = [depth for depth in NEURON_DEPTHS if not one or depth <= asked.neuron_depth]
-    for depth in (asked.neuron_depth,) if "neuron_depth" in choices else depths:
+    neurons = [depth for depth in NEURON_DEPTHS if not one or depth <= asked.neuron_depth]
+    for depth in (asked.neuron_depth,) if "neuron_depth" in choices else neurons:
         least = replace(asked, neuron_depth=depth, weight_depth=asked.weight_depth if "weight_depth" in choices else WEIGHT_STEP)
         if shortage(board, least) is not None:
             continue

@@ -215,7 +215,6 @@ class Board:
 
 _BUILT = "bitstream by open tools"
 _PROJECT = "project for Vivado"
-_TOO_SMALL = "the smallest engine does not fit yet"
 
 _ULX3S = Board(
     name="ulx3s-85f",
@@ -328,7 +327,7 @@ _ALL = (
         loader="ice40_generic",
         # As delivered, its jumpers join the programmer to the flash memory, not to the FPGA.
         volatile=False,
-        status=_TOO_SMALL,
+        status=_BUILT,
     ),
     Board(
         name="tang-nano-9k",
@@ -346,7 +345,7 @@ _ALL = (
         external="8 MB PSRAM",
         clocks=((1, 54_000_000),),
         loader="tangnano9k",
-        status=_TOO_SMALL,
+        status=_BUILT,
     ),
     _ARTY,
     replace(

@@ -166,7 +166,9 @@ class SerialNeurons(wiring.Component):
         with m.Else():
             m.d.comb += multiplier.left.eq(reciprocal)
         product = Signal(len(v) - 1)
-        m.d.comb += product.eq(multiplier.product[:-1] + Mux(activating, base << (SLOPE_FRACTION + pre_activation.fraction - BASE_FRACTION), 0))
+        m.d.comb += product.eq(
+            multiplier.product[:-1] + Mux(activating, base << (SLOPE_FRACTION + pre_activation.fraction - BASE_FRACTION), 0)
+        )
 
         before = Mux(now.first, 0, Mux(activating, self.state, self.deviation))
         m.d.comb += [

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """FORWARD, TRANSPOSED and UPDATE with one multiplier."""
 
+from itertools import pairwise
+
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -109,7 +111,7 @@ class SerialProducts(wiring.Component):
 
         # A drive is read when the product is ready but for one cycle.
         going = [Signal(name=f"going_{cycle}") for cycle in range(2 + Multiplier.latency)]
-        m.d.sync += [later.eq(earlier) for earlier, later in zip(going, going[1:], strict=False)]
+        m.d.sync += [later.eq(earlier) for earlier, later in pairwise(going)]
         m.d.sync += writing.eq(reading)
         with m.If(going[-2]):
             m.d.sync += reading.eq(reading + 1)

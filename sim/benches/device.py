@@ -287,7 +287,10 @@ def _wrong_writes(host: Host) -> Iterator[Ask]:
     # What is written on the way to the mistake is what stands there already, or where nothing is used.
     program = image.program.reshape(-1).tolist()
     weights = [
-        word for space, _, data in image.writes(1 << 30) if space is Space.WEIGHTS for word in data[: weight_item_words(parameters.lanes)].tolist()
+        word
+        for space, _, data in image.writes(1 << 30)
+        if space is Space.WEIGHTS
+        for word in data[: weight_item_words(parameters.lanes)].tolist()
     ]
     registers = {register: image.registers.get(register, 0) for register in Register}
     for space, item, depth, data in (

@@ -127,7 +127,7 @@ def test_build_leaves_bitstream_sources_logs_and_report(tools: Tools, tmp_path: 
     report = report_of(out)
     assert (report["status"], report["board"], report["seed"]) == ("built", "icebreaker", 7)
     assert (report["clock_mhz"], report["pll_mhz"], report["fmax_mhz"]) == (24.0, 24.0, 31.5)
-    assert report["engine"]["lanes"] == 4
+    assert report["engine"]["lanes"] == 1
     assert report["use"] == {
         "luts": {"used": 1000, "available": 5280},
         "registers": {"used": 100, "available": 0},
@@ -486,7 +486,7 @@ def test_matrix_of_boards_is_written_and_goes_on(
     monkeypatch.setattr(sys, "argv", command)
     assert bench.main() == 0
     text = page.read_text()
-    assert "| icebreaker | own | 4 | 24 | 31.5 | 1,000 (19 %) | 100 | 0 (0 %) | 9 (30 %) | 0 (0 %) | bitstream |" in text
+    assert "| icebreaker | own | 1 | 24 | 31.5 | 1,000 (19 %) | 100 | 0 (0 %) | 9 (30 %) | 0 (0 %) | bitstream |" in text
     assert "| arty-a7-35t | own | 32 | 60 |  | 900* (4 %) |" in text
     capsys.readouterr()
     assert bench.main() == 0
