@@ -6,6 +6,13 @@ from .device import Device
 from .serial_device import SerialDevice
 
 
-def make_device(parameters: EngineParameters) -> Device | SerialDevice:
-    """A `Device`, or of one lane a `SerialDevice`: the ports are the same, and so is what they compute."""
-    return SerialDevice(parameters) if parameters.lanes == 1 else Device(parameters)
+def make_device(parameters: EngineParameters, line: bool = False) -> Device | SerialDevice:
+    """A `Device`, or of one lane a `SerialDevice`: the ports are the same, and so is what they compute.
+
+    Parameters
+    ----------
+    parameters : EngineParameters
+    line : bool
+        Whether there are ports for the counters of a serial line.
+    """
+    return SerialDevice(parameters, line) if parameters.lanes == 1 else Device(parameters, line)

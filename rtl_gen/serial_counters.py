@@ -34,6 +34,8 @@ class SerialCounters(wiring.Component):
         All counters become 0.
     step : In
         See `step_signature`; taken while nothing else is under way.
+    framing_error, overrun : In
+        Pulses that are counted, 64 cycles apart at least.
     running : In
         A program runs: ``cycles`` and ``run_cycles`` count on by themselves.
     flush : In
@@ -55,6 +57,8 @@ class SerialCounters(wiring.Component):
             {
                 "clear": In(1),
                 "step": In(step_signature()),
+                "framing_error": In(1),
+                "overrun": In(1),
                 "running": In(1),
                 "flush": In(1),
                 "hold": In(1),
@@ -97,6 +101,7 @@ class SerialCounters(wiring.Component):
         wanted = Signal()
         with m.If(self.clear):
             m.d.sync += wanted.eq(1)
+        line = {name: Signal(name=f"waiting_{name}") for name in ("framing_error", "overrun")}
         with m.FSM() as fsm:
             m.d.comb += [active.eq(~fsm.ongoing("IDLE")), self.busy.eq(active | flushing | of_run | wanted)]
             with m.State("IDLE"):
@@ -117,6 +122,10 @@ class SerialCounters(wiring.Component):
                         elapsed.eq(1),
                     ]
                     m.next = "READ"
+                for name, waiting in line.items():
+                    with m.Elif(waiting & ~flushing & ~self.hold):
+                        m.d.sync += [waiting.eq(0), index.eq(NAMES.index(f"{name}s")), amount.eq(1)]
+                        m.next = "READ"
                 with m.Elif(~flushing):
                     m.d.comb += self.step.ready.eq(1)
                     m.d.sync += [index.eq(self.step.index), amount.eq(self.step.amount)]
@@ -136,4 +145,7 @@ class SerialCounters(wiring.Component):
                 with m.If(place == 4 * len(NAMES) - 1):
                     m.d.sync += [clearing.eq(0), flushing.eq(0), of_run.eq(0)]
                     m.next = "IDLE"
+        for name, waiting in line.items():
+            with m.If(getattr(self, name)):
+                m.d.sync += waiting.eq(1)
         return m

@@ -26,23 +26,31 @@ class SerialDevice(wiring.Component):
     ----------
     parameters : EngineParameters
         Of one lane.
+    line : bool
+        Whether there are ports for the counters of a serial line.
 
     Ports
     -----
     request : In, stream of `packet.PACKET`
     answer : Out, stream of `packet.PACKET`
+    framing_error, overrun : In
+        Pulses to be counted, 64 cycles apart at least.
 
     Throughput: a weight written in two cycles, an input a cycle.
     """
 
-    def __init__(self, parameters: EngineParameters) -> None:
+    def __init__(self, parameters: EngineParameters, line: bool = False) -> None:
         self.parameters = parameters
-        super().__init__({"request": In(stream.Signature(PACKET)), "answer": Out(stream.Signature(PACKET))})
+        self.line = line
+        ports = {"framing_error": In(1), "overrun": In(1)} if line else {}
+        super().__init__({"request": In(stream.Signature(PACKET)), "answer": Out(stream.Signature(PACKET)), **ports})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         parameters = self.parameters
         m.submodules.engine = engine = SerialEngine(parameters)
+        if self.line:
+            m.d.comb += [engine.framing_error.eq(self.framing_error), engine.overrun.eq(self.overrun)]
         request, answer = self.request, self.answer
         word, last = request.payload.data, request.payload.last
 

@@ -48,7 +48,7 @@ class SerialEngine(wiring.Component):
         A weight, a cycle after its address.
     read_address, read_state, read_slope, read_deviation : In, Out
         States and deviations, likewise.
-    clear_counters, flush_counters, hold_counters, busy_counters, counter_address, counter_word
+    framing_error, overrun, clear_counters, flush_counters, hold_counters, busy_counters, counter_address, counter_word
         See `SerialCounters`.
     """
 
@@ -85,6 +85,8 @@ class SerialEngine(wiring.Component):
                 "read_state": Out(vector),
                 "read_slope": Out(SLOPE_FRACTION + 1),
                 "read_deviation": Out(vector),
+                "framing_error": In(1),
+                "overrun": In(1),
                 "clear_counters": In(1),
                 "flush_counters": In(1),
                 "hold_counters": In(1),
@@ -166,6 +168,8 @@ class SerialEngine(wiring.Component):
             self.read_deviation.eq(deviations.read_data),
             self.wrong.eq(neurons.wrong),
             self.prediction.eq(neurons.prediction),
+            counters.framing_error.eq(self.framing_error),
+            counters.overrun.eq(self.overrun),
             counters.clear.eq(self.clear_counters),
             counters.hold.eq(self.hold_counters),
             counters.address.eq(self.counter_address),
