@@ -7,7 +7,7 @@ from amaranth.lib.wiring import connect
 
 from ..firmware.parameters import EngineParameters
 from .axi_stream import AxiStreams, axi_ports, join_axi
-from .device import Device
+from .devices import make_device
 from .transfer_device import TransferDevice
 
 
@@ -48,7 +48,7 @@ class AxiDevice(wiring.Component):
             connect(m, streams.inward, device.rx)
             connect(m, device.tx, streams.outward)
         else:
-            m.submodules.device = device = Device(self.parameters)
+            m.submodules.device = device = make_device(self.parameters)
             connect(m, streams.inward, device.request)
             connect(m, device.answer, streams.outward)
         return m

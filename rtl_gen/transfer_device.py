@@ -7,7 +7,7 @@ from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ..firmware.parameters import EngineParameters
-from .device import Device
+from .devices import make_device
 from .packet import PACKET
 from .transfer import TransferJoiner, TransferSplitter
 
@@ -40,7 +40,7 @@ class TransferDevice(wiring.Component):
         m = Module()
         m.submodules.splitter = splitter = TransferSplitter()
         m.submodules.requests = requests = SyncFIFOBuffered(width=PACKET.size, depth=self.request_words)
-        m.submodules.device = device = Device(self.parameters)
+        m.submodules.device = device = make_device(self.parameters)
         m.submodules.joiner = joiner = TransferJoiner(self.answer_words)
         connect(m, flipped(self.rx), splitter.i)
         m.d.comb += [
