@@ -70,7 +70,7 @@ class TransferDecoder:
             head = int.from_bytes(self._bytes[place : place + 4], "little")
             count = head & (1 << COUNT_BITS) - 1
             if head >> COUNT_BITS & (1 << MARK_BITS) - 1 != MARK or not count:
-                raise LinkError(f"what came is no transfer of a frenn device (word {head:#010x})")
+                raise LinkError(f"what came is no transfer of a frenn device (word {head:#010x}); load the bitstream again")
             end = place + 4 + 4 * count
             if end > len(self._bytes):
                 break

@@ -143,13 +143,13 @@ class DmaLink:
             self.close()
             raise
         # The thread owns the file that it reads, and may outlive the link by one read of a driver that knows no poll.
-        self._begun = threading.Event()
-        self._sync = _Sync()
+        opening, pattern = _opening()
+        self._sync = _Sync(pattern)
         self._wake = os.eventfd(0, os.EFD_CLOEXEC)
         self._reader = threading.Thread(target=self._read, name=f"reader of {address.path}", daemon=True)
         self._reader.start()
         try:
-            self._begin(open_seconds)
+            self._begin(opening, open_seconds)
         except BaseException:
             self.close()
             raise
@@ -196,7 +196,6 @@ class DmaLink:
             self._changed.notify_all()
         if self._reader is not None:
             os.eventfd_write(self._wake, 1)
-            self._begun.set()
             self._reader.join(CLOSE_SECONDS)
             if not self._reader.is_alive():
                 os.close(self._wake)
@@ -248,11 +247,9 @@ class DmaLink:
             return f"{what} is not there any more; load the bitstream, then the driver again"
         return f"{path} cannot be opened: {error.strerror or error}"
 
-    def _begin(self, seconds: float) -> None:
+    def _begin(self, opening: list[Words], seconds: float) -> None:
         """Find where the answers of this session begin: what an earlier program left is passed over."""
-        packets, self._sync.pattern = _opening()
-        self._write(join(packets))
-        self._begun.set()
+        self._write(join(opening))
         if not self._sync.found.wait(seconds):
             seen = self._sync.seen
             came = f"{seen} bytes came, but not its answer" if seen else "nothing came"
@@ -302,7 +299,6 @@ class DmaLink:
                 poll = select.poll()
                 poll.register(file, select.POLLIN)
                 poll.register(self._wake, select.POLLIN)
-                self._begun.wait()
                 while self._wanted():
                     # The driver's devices are always ready, and wait in the read.
                     if self._wake in dict(poll.poll()):
@@ -342,8 +338,8 @@ class DmaLink:
 class _Sync:
     """Looks for the answers that open a session."""
 
-    def __init__(self) -> None:
-        self.pattern = b""
+    def __init__(self, pattern: bytes) -> None:
+        self.pattern = pattern
         self.found = threading.Event()
         self.seen = 0
         self._tail = b""

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -130,6 +131,40 @@ def test_what_an_earlier_program_left_is_passed_over(pipes: Pipes) -> None:
     link.close()
     with pytest.raises(LinkError, match="the line is closed"):
         link.send(packet)
+
+
+def test_a_device_that_is_full_is_drained_first(pipes: Pipes) -> None:
+    """A device that takes nothing before its old answers are read, as one whose host died."""
+    os.set_blocking(pipes.inward, False)
+    os.set_blocking(pipes.outward, False)
+    for file in (pipes.inward, pipes.outward):
+        with pytest.raises(BlockingIOError):
+            while True:
+                os.write(file, bytes(4096))
+
+    def drain() -> None:
+        # Old answers leave only when they are read.
+        while True:
+            try:
+                os.write(pipes.outward, bytes(4096))
+                break
+            except BlockingIOError:
+                time.sleep(0.001)
+        decoder = TransferDecoder()
+        os.set_blocking(pipes.inward, True)
+        content = b""
+        while not (found := dma.OPENING.search(content)):
+            content += os.read(pipes.inward, 1 << 16)
+        heads = [int(packet[0]) for packet in decoder.feed(content[found.start() :])]
+        answers = [np.array([head & 0xFFFF | ANSWER | Status.UNKNOWN_COMMAND << 16], dtype=np.uint32) for head in heads]
+        os.set_blocking(pipes.outward, True)
+        os.write(pipes.outward, join(answers))
+
+    thread = threading.Thread(target=drain)
+    thread.start()
+    link = DmaLink(pipes.address)
+    thread.join()
+    link.close()
 
 
 def test_several_packets_go_in_one_write(pipes: Pipes) -> None:
