@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 from frenn.firmware.errors import FrennError
+from frenn.firmware.parameters import PRESETS
 from frenn.rtl_gen.axi_device import AxiDevice
 from frenn.rtl_gen.axi_stream import WIDTHS, BeatPacker, BeatUnpacker, beat
+from frenn.rtl_gen.generate import verilog
 from frenn.rtl_gen.transfer import TransferJoiner, TransferSplitter
 from frenn.sim.benches.axi_loop import AxiLoop
 from frenn.sim.benches.device import example
@@ -59,3 +61,13 @@ def test_device_trains(seed: int, tmp_path: Path, width: int, transfers: bool) -
 def test_other_widths_are_refused() -> None:
     with pytest.raises(FrennError, match="width is 256; legal are 64 and 128 bits"):
         beat(256)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_verilog_has_the_ports_that_vendors_know(width: int) -> None:
+    text = verilog(PRESETS["tiny"], f"axi{width}")
+    top = text[text.index("module frenn(") :]
+    for name, bits in (("tdata", f"[{width - 1}:0] "), ("tkeep", f"[{width // 8 - 1}:0] "), ("tlast", ""), ("tvalid", "")):
+        assert f"  input {bits}s_axis_{name};\n" in top and f"  output {bits}m_axis_{name};\n" in top
+    for port in ("output s_axis_tready", "input m_axis_tready", "input axi_clk", "input axi_rst", "input clk", "input rst"):
+        assert f"  {port};\n" in top
