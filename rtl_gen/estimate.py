@@ -18,7 +18,7 @@ LANE_LUTS: Final = 335
 """LUTs of 4 inputs, without memories, of a device of no lanes and of each lane: a line through syntheses for ECP5 of the presets
 tiny, small and medium, to a few per cent."""
 
-SERIAL_LUTS: Final = {"ice40": 3950, "gowin": 3950}
+SERIAL_LUTS: Final = {"ice40": 3950, "gowin": 4300}
 """LUTs of a whole device of one lane, measured; elsewhere the larger of them."""
 
 FACTORS: Final = {"ecp5": 1.0, "ice40": 1.0, "gowin": 1.0, "xilinx7": 0.7, "ultrascale": 0.7}
