@@ -75,8 +75,8 @@ fits, what of the FPGA it takes, its cycles a sample, samples a second of engine
 A ULX3S 85F carries 784-256-256-10 on MNIST with weights of 9 bits ([mnist-9bit.toml](../examples/mnist-9bit.toml), 97.95 % of the test
 samples right after 6 epochs, golden, seed 1): with 64 lanes its weights take 144 of the 208 block RAMs, the whole engine 170.
 
-iCEBreaker and Tang Nano 9K have room for the engine of one lane ([engine.md](engine.md)): of four lanes the smallest preset needs 13,835 of 5,280
-and 10,987 of 8,640 LUTs. With its weights in the large memories iCEBreaker carries 784-64-64-10.
+iCEBreaker and Tang Nano 9K have room for the engine of one lane ([engine.md](engine.md)); of four lanes the smallest preset needs 13,835
+LUTs of 5,280 and 10,987 of 8,640. With its weights in the large memories iCEBreaker carries 784-64-64-10.
 
 The engine runs from the FPGA's PLL, in reset until it has locked, and is reached by a serial line, or by PCI Express ([pcie.md](pcie.md)):
 
