@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..firmware.arithmetic import ACTIVATIONS, BASE_FRACTION, SLOPE_FRACTION, IntArray, activate, activation_table
 from ..firmware.formats import Format
-from .pipeline import delay
+from .pipeline import delay, plain_register
 from .primitives.multiplier import Multiplier
 
 
@@ -93,8 +93,10 @@ class Activation(wiring.Component):
         waiting = {name: delay(m, value, Multiplier.latency, name) for name, value in (("base", base), ("sign", sign), ("slope", slope))}
         product = multiplier.product[: len(within) + len(slope)]
         m.d.sync += [
-            self.magnitude.eq((waiting["base"] << (SLOPE_FRACTION + self.fraction - BASE_FRACTION)) + product),
-            self.negative.eq(waiting["sign"]),
-            self.slope.eq(waiting["slope"]),
+            plain_register(m, self.magnitude, "magnitude_register").eq(
+                (waiting["base"] << (SLOPE_FRACTION + self.fraction - BASE_FRACTION)) + product
+            ),
+            plain_register(m, self.negative, "negative_register").eq(waiting["sign"]),
+            plain_register(m, self.slope, "slope_register").eq(waiting["slope"]),
         ]
         return m

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from amaranth.back import rtlil, verilog
-from amaranth.hdl import ClockDomain, Instance, Module, Signal
+from amaranth.hdl import ClockDomain, Elaboratable, Instance, Module, ResetSignal, Signal
 from amaranth.lib import wiring
-from amaranth.lib.cdc import ResetSynchronizer
+from amaranth.lib.cdc import AsyncFFSynchronizer
 from amaranth.lib.wiring import In, Out
 
 from ..firmware.errors import FrennError
@@ -26,8 +26,11 @@ NAME: Final = "frenn"
 LINK_CLOCK: Final = 50_000_000
 """Most that the byte link runs at where it has a clock of its own, Hz: the engine may be much faster than its logic."""
 
-RESET_CYCLES: Final = 4
-"""Cycles of the engine's clock for which reset outlasts an unsteady PLL."""
+RESET_CYCLES: Final = 64
+"""Cycles of a clock for which its reset outlasts an unsteady PLL.
+
+Most registers of the engine have no reset: whatever is in them has left before it ends.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +98,29 @@ class BoardDesign:
         return verilog.convert(BoardTop(self), name=NAME, platform=self.board.technology, emit_src=False, strip_internal_attrs=True)
 
 
+class _LongReset(Elaboratable):
+    """Resets a clock domain while the PLL is unsteady, and for `RESET_CYCLES` cycles of the domain after it."""
+
+    def __init__(self, locked: Signal, domain: str) -> None:
+        self.locked = locked
+        self.domain = domain
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        domain = self.domain
+        unsteady = Signal()
+        left = Signal(range(RESET_CYCLES), init=RESET_CYCLES - 1, reset_less=True)
+        held = Signal(init=1, reset_less=True)
+        m.submodules.steady = AsyncFFSynchronizer(~self.locked, unsteady, o_domain=domain)
+        m.d[domain] += held.eq(left != 0)
+        m.d.comb += ResetSignal(domain).eq(held)
+        with m.If(unsteady):
+            m.d[domain] += left.eq(RESET_CYCLES - 1)
+        with m.Elif(left != 0):
+            m.d[domain] += left.eq(left - 1)
+        return m
+
+
 class BoardTop(wiring.Component):
     """The whole of an FPGA: PLL, reset, and `UartDevice`, or `PcieCore` and `AxiDevice`.
 
@@ -138,13 +164,13 @@ class BoardTop(wiring.Component):
         if design.link_domain != "sync":
             m.domains.link = link = ClockDomain("link")
             second = link.clk
-            m.submodules.link_reset = ResetSynchronizer(~locked, domain="link", stages=RESET_CYCLES)
+            m.submodules.link_reset = _LongReset(locked, "link")
         for name, cell in pll_cells(design.pll, clock_in, sync.clk, locked, second).items():
             m.submodules[name] = cell
         if design.link == "pcie":
             self._add_pcie(m, locked)
             return m
-        m.submodules.reset = ResetSynchronizer(~locked, stages=RESET_CYCLES)
+        m.submodules.reset = _LongReset(locked, "sync")
 
         rate = BaudRate(design.link_frequency, design.baud)
         m.submodules.device = device = UartDevice(design.parameters, rate, link_domain=design.link_domain)

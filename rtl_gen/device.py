@@ -20,6 +20,7 @@ from .lane_array import LaneArray
 from .neurons import NeuronUnit
 from .packet import PACKET
 from .performance import COUNTER_BITS, PerformanceCounters
+from .pipeline import plain_register
 from .stream_register import StreamRegister
 
 
@@ -65,37 +66,40 @@ class Device(wiring.Component):
         request = requests.o
         word, last = request.payload.data, request.payload.last
 
-        command, tag, argument = Signal(8), Signal(8), Signal(16)
+        command, tag, argument = Signal(8, reset_less=True), Signal(8, reset_less=True), Signal(16, reset_less=True)
         # A request has one fault at the most.
         faults: dict[Status, Signal] = {code: Signal(name=f"fault_{code.name.lower()}") for code in Status if code != Status.DONE}
         status = Signal(16, reset_less=True)
-        address, count = Signal(32), Signal(16)
-        step, label = Signal(32), Signal(INDEX_BITS)
-        part = Signal(range(max(lanes // 2, INSTRUCTION_WORDS, HELLO_WORDS)))
-        wait = Signal(range(max(LaneArray.fetch_latency, PerformanceCounters.latency) + 2))
-        instruction = Signal(INSTRUCTION_BITS)
-        low, fetched = Signal(16), Signal(16)
-        high = Signal()
-        counter = Signal(COUNTER_BITS)
+        address, count = Signal(32, reset_less=True), Signal(16, reset_less=True)
+        step, label = Signal(32, reset_less=True), Signal(INDEX_BITS, reset_less=True)
+        part = Signal(range(max(lanes // 2, INSTRUCTION_WORDS, HELLO_WORDS)), reset_less=True)
+        wait = Signal(range(max(LaneArray.fetch_latency, PerformanceCounters.latency) + 2), reset_less=True)
+        instruction = Signal(INSTRUCTION_BITS, reset_less=True)
+        low, fetched = Signal(16, reset_less=True), Signal(16)
+        high = Signal(reset_less=True)
+        counter = Signal(COUNTER_BITS, reset_less=True)
 
         hello_word = Signal(32, reset_less=True)
-        seed = Signal(32)
-        entries = {Command.TRAIN: Signal(range(parameters.program_depth)), Command.INFER: Signal(range(parameters.program_depth))}
-        inputs, classes = Signal(INDEX_BITS), Signal(INDEX_BITS)
-        wide = Signal()
+        seed = Signal(32, reset_less=True)
+        entries = {
+            command: Signal(range(parameters.program_depth), name=f"{command.name.lower()}_entry", reset_less=True)
+            for command in (Command.TRAIN, Command.INFER)
+        }
+        inputs, classes = Signal(INDEX_BITS, reset_less=True), Signal(INDEX_BITS, reset_less=True)
+        wide = Signal(reset_less=True)
         skip = Signal(3, init=Skip.SOURCES | Skip.REST | Skip.RIGHT)
-        fastest, slowest = Signal(5), Signal(5)
-        inputs_left = Signal(INDEX_BITS)
+        fastest, slowest = Signal(5, reset_less=True), Signal(5, reset_less=True)
+        inputs_left = Signal(INDEX_BITS, reset_less=True)
         reach, wide_count, over = Signal(33, reset_less=True), Signal(reset_less=True), Signal(reset_less=True)
         wrong_label, wrong_rate, ended = Signal(reset_less=True), Signal(reset_less=True), Signal(reset_less=True)
 
         # How far an address may go, whether it is beyond, and whether that is told yet.
         depth = Signal(range(1 << 21), reset_less=True)
         beyond = Signal(reset_less=True)
-        settled = Signal()
+        settled = Signal(reset_less=True)
         m.d.sync += [beyond.eq(address >= depth), settled.eq(1), depth.eq(0)]
         # The argument decoded: there are many bits of it, and much hangs on them.
-        in_space = {space: Signal(name=f"in_{space.name.lower()}") for space in Space}
+        in_space = {space: Signal(name=f"in_{space.name.lower()}", reset_less=True) for space in Space}
         m.d.sync += [flag.eq(argument == space) for space, flag in in_space.items()]
         with m.Switch(argument):
             for space, size in (
@@ -110,7 +114,7 @@ class Device(wiring.Component):
                     m.d.sync += depth.eq(size)
 
         # Whether the next input is the last of the sample, or of its word.
-        final_input, final_part, no_inputs = Signal(), Signal(), Signal()
+        final_input, final_part, no_inputs = (Signal(reset_less=True, name=name) for name in ("final_input", "final_part", "no_inputs"))
         m.d.sync += no_inputs.eq(inputs == 0)
 
         # Comparisons of what changes in every second cycle at the most, a cycle later.
@@ -124,8 +128,8 @@ class Device(wiring.Component):
             final_count.eq(count == 1),
         ]
 
-        kinds = {kind: Signal(name=f"is_{kind.name.lower()}") for kind in Command}
-        known = Signal()
+        kinds = {kind: Signal(name=f"is_{kind.name.lower()}", reset_less=True) for kind in Command}
+        known = Signal(reset_less=True)
         m.d.sync += [*(flag.eq(command == kind) for kind, flag in kinds.items()), known.eq(command.matches(*Command))]
         training = kinds[Command.TRAIN]
         m.d.comb += [
@@ -143,11 +147,16 @@ class Device(wiring.Component):
         ]
         # Registers between the packets' logic and the engine.
         m.d.sync += [
-            engine.program_address.eq(address),
-            engine.program_data.eq(Cat(instruction[32:], word)),
-            engine.load_address.eq(address),
-            engine.load_value.eq(Mux(high, word[16:], word[:16]).as_signed()),
-            engine.input_value.eq(Mux(wide, word.word_select(part[:1], 16), word.word_select(part[:2], 8))),
+            *(
+                plain_register(m, port, f"{name}_register").eq(value)
+                for name, port, value in (
+                    ("program_address", engine.program_address, address),
+                    ("program_data", engine.program_data, Cat(instruction[32:], word)),
+                    ("load_address", engine.load_address, address),
+                    ("load_value", engine.load_value, Mux(high, word[16:], word[:16]).as_signed()),
+                    ("input_value", engine.input_value, Mux(wide, word.word_select(part[:1], 16), word.word_select(part[:2], 8))),
+                )
+            ),
             *(
                 pulse.eq(0)
                 for pulse in (
@@ -377,7 +386,7 @@ class Device(wiring.Component):
                     m.next = "ANSWER"
 
             answer, answering, answer_ready = answers.i.payload, answers.i.valid, answers.i.ready
-            body = Signal()
+            body = Signal(reset_less=True)
             with m.State("ANSWER"):
                 m.d.sync += [
                     status.eq(reduce(or_, (Mux(fault, code, 0) for code, fault in faults.items()))),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from amaranth.hdl import Const, Module, Mux, Signal, signed
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..firmware.arithmetic import RANDOM_BITS, ROW_ROTATION
@@ -15,7 +15,7 @@ from .event_list import INDEX_BITS
 from .instruction import INSTRUCTION
 from .lane_array import LaneArray, command_signature
 from .neurons import LIST_LATENCY, SUM_LATENCY
-from .pipeline import delay
+from .pipeline import delay, plain_register
 
 ISSUE: Final = LIST_LATENCY + 3
 """Cycles from the choice of a source to its command."""
@@ -181,7 +181,7 @@ class Issuer(wiring.Component):
         m = Module()
         parameters = self.parameters
         lanes = parameters.lanes
-        now = self.current
+        now = data.View(INSTRUCTION, plain_register(m, self.current, "now"))
         transposed = self.transposed
         m.d.comb += [
             self.list_full.eq(now.full),
@@ -326,16 +326,17 @@ class Issuer(wiring.Component):
         waited = {
             name: delay(m, part, read + 1, name) for name, part in (("base", base), ("block", self.block), ("rows", rows), ("turn", turn))
         }
-        m.d.sync += [
-            command.address.eq(waited["base"] + column),
-            command.row.eq(waited["block"]),
-            command.rows.eq(waited["rows"]),
-            command.turn.eq(waited["turn"]),
-            command.column.eq(now.column + column),
-            command.value.eq(Mux(self.update, (value << shift)[: parameters.broadcast_bits].as_signed(), value)),
-        ]
-        for name, flag in flags.items():
-            m.d.sync += getattr(command, name).eq(delay(m, flag, read + 1, name, reset_less=name != "valid"))
+        parts = {
+            "address": waited["base"] + column,
+            "row": waited["block"],
+            "rows": waited["rows"],
+            "turn": waited["turn"],
+            "column": now.column + column,
+            "value": Mux(self.update, (value << shift)[: parameters.broadcast_bits].as_signed(), value),
+            **{name: delay(m, flag, read + 1, name) for name, flag in flags.items()},
+        }
+        for name, part in parts.items():
+            m.d.sync += plain_register(m, getattr(command, name), f"{name}_register").eq(part)
 
         counts = issue & ~empty
         m.d.sync += [

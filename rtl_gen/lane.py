@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..firmware.arithmetic import IntArray, round_half_up, saturate
 from ..firmware.parameters import EngineParameters
-from .pipeline import delay
+from .pipeline import delay, plain_register
 from .primitives.multiplier import Multiplier
 
 
@@ -153,20 +153,20 @@ class Lane(wiring.Component):
 
         total = Signal(signed(parameters.accumulator_bits), reset_less=True)
         enable, start, capture = (
-            delay(m, flag, self.product_latency, name, reset_less=False)
+            delay(m, flag, self.product_latency, name, replica=True)
             for flag, name in ((self.enable, "enable"), (self.start, "start"), (self.capture, "capture"))
         )
         with m.If(enable):
             m.d.sync += total.eq(Mux(start, 0, total) + settled)
         # One cycle later the sum has its last product, and the next sum may begin in the same cycle.
-        captured = Signal()
-        m.d.sync += captured.eq(capture)
+        captured = delay(m, capture, 1, "captured", replica=True)
+        chain = plain_register(m, self.chain, "chain_register")
         with m.If(captured):
-            m.d.sync += self.chain.eq(total)
+            m.d.sync += chain.eq(total)
         with m.Elif(self.chain_weight):
-            m.d.sync += self.chain.eq(self.weight)
+            m.d.sync += chain.eq(self.weight)
         with m.Elif(self.chain_step):
-            m.d.sync += self.chain.eq(self.chain_in)
+            m.d.sync += chain.eq(self.chain_in)
 
         shift = parameters.update_shift
         limit = parameters.weight.maximum
@@ -180,7 +180,7 @@ class Lane(wiring.Component):
             kept.eq(exact),
             over.eq(exact > limit),
             under.eq(exact < -limit),
-            self.learned.eq(Mux(over, limit, Mux(under, -limit, kept))),
-            self.clipped.eq(over | under),
+            plain_register(m, self.learned, "learned_register").eq(Mux(over, limit, Mux(under, -limit, kept))),
+            plain_register(m, self.clipped, "clipped_register").eq(over | under),
         ]
         return m

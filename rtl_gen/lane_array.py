@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 from ..firmware.arithmetic import RANDOM_BITS, ROW_ROTATION, IntArray
 from ..firmware.parameters import EngineParameters
 from .lane import Lane
-from .pipeline import delay, fan_out
+from .pipeline import delay, fan_out, plain_register
 from .random_words import RandomWords
 from .weights import FAN_OUT, WeightMemory
 
@@ -166,10 +166,9 @@ class LaneArray(wiring.Component):
         for index, lane in enumerate(lanes):
             m.submodules[f"lane_{index}"] = lane
 
-        def to_lanes(value: ValueLike, cycles: int, name: str, *, reset_less: bool = True) -> list[Value]:
-            """At every lane as it was so many cycles ago."""
-            early = delay(m, value, cycles - BROADCAST, f"{name}_early", reset_less=reset_less)
-            return fan_out(m, early, count, name, cycles=BROADCAST, reset_less=reset_less)
+        def to_lanes(value: ValueLike, cycles: int, name: str, leaf: int = 1) -> list[Value]:
+            """At every lane as it was so many cycles ago; the last registers serve ``leaf`` lanes each."""
+            return fan_out(m, delay(m, value, cycles - BROADCAST, f"{name}_early"), count, name, cycles=BROADCAST, leaf=leaf)
 
         # An update meets its weight when the product is ready, so its address waits at the head, not its weight in the lanes.
         address = Signal(range(parameters.weight_depth), reset_less=True)
@@ -179,22 +178,22 @@ class LaneArray(wiring.Component):
         m.d.comb += weights.read_address.eq(address)
 
         m.d.comb += [random.seed.eq(self.seed), random.step.eq(self.step), random.column.eq(command.column), random.turn.eq(command.turn)]
-        words = to_lanes(random.word, self.operand_time + Lane.update_latency - RandomWords.latency, "word")
+        words = to_lanes(random.word, self.operand_time + Lane.update_latency - RandomWords.latency, "word", leaf=2)
         forward = command.valid & ~self.transposed & ~self.update
         captured = forward & command.last
-        value = to_lanes(command.value, self.operand_time, "value")
-        row = to_lanes(command.row, self.operand_time - 1, "row")
-        enable = to_lanes(forward, self.operand_time, "enable", reset_less=False)
+        value = to_lanes(command.value, self.operand_time, "value", leaf=2)
+        row = to_lanes(command.row, self.operand_time - 1, "row", leaf=2)
+        enable = to_lanes(forward, self.operand_time, "enable")
         start = to_lanes(command.start, self.operand_time, "start")
-        capture = to_lanes(captured, self.operand_time, "capture", reset_less=False)
-        chain_weight = to_lanes(self.fetch, self.operand_time, "fetch", reset_less=False)
+        capture = to_lanes(captured, self.operand_time, "capture")
+        chain_weight = to_lanes(self.fetch, self.operand_time, "fetch")
         transposed = to_lanes(self.transposed, BROADCAST, "transposed")
         update = to_lanes(self.update, BROADCAST, "update")
         nearest = to_lanes(self.nearest, BROADCAST, "nearest")
 
         # A captured block leaves the chain row by row; the steps are counted before they set out for the lanes.
         arriving = self.operand_time + Lane.chain_latency - 1 - BROADCAST
-        arrives = delay(m, captured, arriving, "arrives", reset_less=False)
+        arrives = delay(m, captured, arriving, "arrives")
         block_rows = delay(m, command.rows, arriving, "rows")
         block_restart = delay(m, command.restart, arriving, "restart")
         block_overwrite = delay(m, command.overwrite, arriving, "overwrite")
@@ -205,35 +204,36 @@ class LaneArray(wiring.Component):
             m.d.sync += [left.eq(block_rows), leaving.eq(1), restart.eq(block_restart), overwrite.eq(block_overwrite)]
         with m.Elif(leaving):
             m.d.sync += [left.eq(left - 1), leaving.eq(left != 1)]
-        step = to_lanes(self.load_step | leaving, BROADCAST, "step", reset_less=False)
+        step = to_lanes(self.load_step | leaving, BROADCAST, "step")
 
         # The memory asks for its data later than for their address; weights from outside are in the chain a step's way after it.
         written_in = self.operand_time + Lane.learned_latency + 1 - FAN_OUT
         loaded_in = BROADCAST + 1 - FAN_OUT
         loaded = to_lanes(self.load_write, BROADCAST, "load_write")
         learning = command.valid & self.update
-        loading = delay(m, self.load_write, loaded_in, "loading", reset_less=False)
+        loading = delay(m, self.load_write, loaded_in, "loading")
         m.d.comb += [
-            weights.write_enable.eq(delay(m, learning, written_in, "write", reset_less=False) | loading),
+            weights.write_enable.eq(delay(m, learning, written_in, "write") | loading),
             weights.write_address.eq(
                 Mux(loading, delay(m, self.load_address, loaded_in, "load_address"), delay(m, command.address, written_in, "written"))
             ),
         ]
 
-        rows = fan_out(m, Cat(*(getattr(self.rows, name) for name in self.rows.signature.members)), count, "rows", cycles=2)
+        rows = fan_out(m, Cat(*(getattr(self.rows, name) for name in self.rows.signature.members)), count, "rows", cycles=2, leaf=4)
         for index, lane in enumerate(lanes):
             here = wiring.Signature({"rows": Out(row_signature(parameters))}).create(path=(f"lane_{index}",)).rows
             m.d.comb += Cat(*(getattr(here, name) for name in self.rows.signature.members)).eq(rows[index])
             selected = here.lane == index
-            m.d.sync += [
-                lane.row_write.eq(here.valid & (selected | (here.lane == 0))),
-                lane.row_select.eq(selected),
-                lane.row_values.eq(here.values),
-                lane.row_address.eq(here.address),
-                lane.row_change.eq(here.change),
-                lane.row_value.eq(here.value),
-                weights.write_data[index].eq(Mux(loaded[index], lane.chain[: parameters.weight.width].as_signed(), lane.learned)),
-            ]
+            for target, source in (
+                (lane.row_write, here.valid & (selected | (here.lane == 0))),
+                (lane.row_select, selected),
+                (lane.row_values, here.values),
+                (lane.row_address, here.address),
+                (lane.row_change, here.change),
+                (lane.row_value, here.value),
+                (weights.write_data[index], Mux(loaded[index], lane.chain[: parameters.weight.width].as_signed(), lane.learned)),
+            ):
+                m.d.sync += plain_register(m, target, f"lane_{index}_register").eq(source)
             m.d.comb += [
                 lane.transposed.eq(transposed[index]),
                 lane.update.eq(update[index]),
@@ -258,7 +258,7 @@ class LaneArray(wiring.Component):
             terms = [Signal(signed(bits), name=f"tree_{level}_{index}", reset_less=True) for index in range(len(pairs))]
             m.d.sync += [term.eq(sum(pair)) for term, pair in zip(terms, pairs, strict=True)]
         across = [
-            delay(m, flag, self.transposed_latency(parameters) - 1, f"across_{name}", reset_less=name != "valid")
+            delay(m, flag, self.transposed_latency(parameters) - 1, f"across_{name}")
             for name, flag in (
                 ("valid", command.valid & self.transposed),
                 ("restart", command.restart),
@@ -266,24 +266,21 @@ class LaneArray(wiring.Component):
             )
         ]
         down = [
-            delay(m, flag, BROADCAST, f"down_{name}", reset_less=name != "valid")
-            for name, flag in (("valid", leaving), ("restart", restart), ("overwrite", overwrite))
+            delay(m, flag, BROADCAST, f"down_{name}") for name, flag in (("valid", leaving), ("restart", restart), ("overwrite", overwrite))
         ]
-        m.d.sync += [
-            self.sum.eq(Mux(self.transposed, terms[0], lanes[0].chain)),
-            self.sum_valid.eq(Mux(self.transposed, across[0], down[0])),
-            self.sum_restart.eq(Mux(self.transposed, across[1], down[1])),
-            self.sum_overwrite.eq(Mux(self.transposed, across[2], down[2])),
-        ]
+        for target, name, of_transposed, of_forward in (
+            (self.sum, "sum", terms[0], lanes[0].chain),
+            (self.sum_valid, "sum_valid", across[0], down[0]),
+            (self.sum_restart, "sum_restart", across[1], down[1]),
+            (self.sum_overwrite, "sum_overwrite", across[2], down[2]),
+        ):
+            m.d.sync += plain_register(m, target, f"{name}_register").eq(Mux(self.transposed, of_transposed, of_forward))
 
-        counted = delay(m, learning, self.clipped_latency - 1, "counted", reset_less=False)
+        counted = delay(m, learning, self.clipped_latency - 1, "counted")
         flags = Cat(lane.clipped for lane in lanes)
         parts = [Signal(range(17), name=f"clipped_{index}", reset_less=True) for index in range(-(-count // 16))]
         halves = [Signal(range(9), name=f"clipped_half_{index}", reset_less=True) for index in range(-(-count // 8))]
         m.d.sync += [half.eq(sum(flags[8 * index : 8 * index + 8])) for index, half in enumerate(halves)]
         m.d.sync += [part.eq(sum(halves[2 * index : 2 * index + 2])) for index, part in enumerate(parts)]
-        with m.If(counted):
-            m.d.sync += self.clipped.eq(sum(parts))
-        with m.Else():
-            m.d.sync += self.clipped.eq(0)
+        m.d.sync += plain_register(m, self.clipped, "clipped_register").eq(Mux(counted, sum(parts), 0))
         return m

@@ -17,7 +17,7 @@ from .event_list import INDEX_BITS, EventList
 from .instruction import INSTRUCTION
 from .lane_array import row_signature
 from .output_error import OutputError
-from .pipeline import delay
+from .pipeline import delay, plain_register
 from .primitives.block_memory import BlockMemory
 from .primitives.multiplier import Multiplier
 from .rounding import RoundSaturate
@@ -189,12 +189,12 @@ class NeuronUnit(wiring.Component):
         ]
         with m.If(self.sum_valid):
             m.d.sync += address.eq(Mux(self.sum_restart, self.sum_target, address + 1))
-        reading = delay(m, self.sum_valid, 1, "reading", reset_less=False)
+        reading = delay(m, self.sum_valid, 1, "reading")
         read = 1 + BlockMemory.latency
         overwrite = delay(m, self.sum_overwrite, read, "overwrite")
         m.d.sync += added.eq(delay(m, fine, read - 2, "shifted") + Mux(overwrite, 0, drives.read_data))
         m.d.comb += [
-            drives.write_enable.eq(delay(m, reading, read, "writing", reset_less=False)),
+            drives.write_enable.eq(delay(m, reading, read, "writing")),
             drives.write_address.eq(delay(m, address, read, "sum_written")),
             drives.write_data.eq(added),
         ]
@@ -277,7 +277,7 @@ class NeuronUnit(wiring.Component):
         walked = [walking]
         addresses = [walk]
         for cycle in range(1, TOLD + 1):
-            walked.append(delay(m, walked[-1], 1, f"walked_{cycle}", reset_less=False))
+            walked.append(delay(m, walked[-1], 1, f"walked_{cycle}"))
             addresses.append(delay(m, addresses[-1], 1, f"address_{cycle}"))
         host = Signal()
         m.d.sync += host.eq(self.idle)
@@ -303,7 +303,7 @@ class NeuronUnit(wiring.Component):
         m.d.sync += fresh.eq(Mux(negative, -second_round.result, second_round.result))
         state, deviation = states.read_data.value, deviations.read_data
         erred = delay(m, error.error, 1 + BlockMemory.latency, "erred")
-        erred_valid = delay(m, error.error_valid, 1 + BlockMemory.latency, "erred_valid", reset_less=False)
+        erred_valid = delay(m, error.error_valid, 1 + BlockMemory.latency, "erred_valid")
         found, compared = Signal(vector, reset_less=True), Signal(signed(parameters.vector_bits + 1), reset_less=True)
         m.d.sync += [
             found.eq(Mux(copying, state, Mux(differing, state - deviation, Mux(of_error, erred, fresh)))),
@@ -316,14 +316,14 @@ class NeuronUnit(wiring.Component):
             change.eq(compared),
             changed.eq(compared != 0),
             nonzero_value.eq(found != 0),
-            valid.eq(delay(m, erred_valid, 1, "erred_found", reset_less=False) | walked[TOLD - 1]),
+            valid.eq(delay(m, erred_valid, 1, "erred_found") | walked[TOLD - 1]),
         ]
 
         # Results, in the order of the neurons.
-        index = Signal(INDEX_BITS)
-        lane = Signal(range(parameters.lanes))
-        row = Signal(range(parameters.row_depth))
-        neuron = Signal(range(depth))
+        index = Signal(INDEX_BITS, reset_less=True)
+        lane = Signal(range(parameters.lanes), reset_less=True)
+        row = Signal(range(parameters.row_depth), reset_less=True)
+        neuron = Signal(range(depth), reset_less=True)
         # A copy is nobody's news: changes that are still to be added to drives stay where they are.
         told = valid & ~copying
         # The output's block learns from the error of the free state.
@@ -373,9 +373,9 @@ class NeuronUnit(wiring.Component):
         ]
         full = delay(m, self.list_full, EventList.latency, "full")
         m.d.sync += [
-            self.count.eq(Mux(full, nonzero.count, changes.count)),
-            self.entry_index.eq(Mux(full, nonzero.entry.index, changes.entry.index)),
-            self.entry_value.eq(Mux(full, nonzero.entry.value, changes.entry.value)),
+            plain_register(m, self.count, "count_register").eq(Mux(full, nonzero.count, changes.count)),
+            plain_register(m, self.entry_index, "entry_index_register").eq(Mux(full, nonzero.entry.index, changes.entry.index)),
+            plain_register(m, self.entry_value, "entry_value_register").eq(Mux(full, nonzero.entry.value, changes.entry.value)),
             input_begin.eq(self.input_begin),
             input_push.eq(self.input_push),
             input_value.eq(self.input_value),

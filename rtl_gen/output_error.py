@@ -143,7 +143,7 @@ class OutputError(wiring.Component):
         # First pass.
         sample = Signal(signed(self.drive_bits), reset_less=True)
         m.d.sync += sample.eq(self.drive)
-        sampled, sampled_last = delay(m, Cat(self.index_valid, last), self.read_latency + 1, "sampled", reset_less=False)
+        sampled, sampled_last = delay(m, Cat(self.index_valid, last), self.read_latency + 1, "sampled")
         sampled_index = delay(m, self.index, self.read_latency + 1, "sampled_index")
         largest = Signal(signed(self.drive_bits), reset_less=True)
         candidate, candidate_index = Signal.like(largest), Signal(CLASS_BITS, reset_less=True)
@@ -169,9 +169,7 @@ class OutputError(wiring.Component):
 
         # Terms, for the second and third pass.
         m.d.comb += logit.value.eq(sample)
-        rounded, rounded_last = delay(
-            m, Cat(sampled, sampled_last) & (summing | subtracting).replicate(2), logit.latency, "rounded", reset_less=False
-        )
+        rounded, rounded_last = delay(m, Cat(sampled, sampled_last) & (summing | subtracting).replicate(2), logit.latency, "rounded")
         m.d.sync += self.logit_saturated.eq(logit.saturated & rounded & summing)
         largest_logit = Signal(signed(LOGIT_BITS + 1), reset_less=True)
         distance = Signal(signed(LOGIT_BITS + 2), reset_less=True)
@@ -189,7 +187,7 @@ class OutputError(wiring.Component):
             fine.eq(coarse >> delay(m, whole[:3], 1, "within")),
             term.eq((fine >> 1) + fine[0]),
         ]
-        summed, summed_last = delay(m, Cat(rounded, rounded_last), 5, "term", reset_less=False)
+        summed, summed_last = delay(m, Cat(rounded, rounded_last), 5, "term")
 
         # The sum: after the second pass it is halved until it lies in [1, 2), and its leading bits address the table.
         total = Signal(TERM_FRACTION + CLASS_BITS + 1, reset_less=True)
@@ -219,7 +217,6 @@ class OutputError(wiring.Component):
             Cat(summed, summed_last) & subtracting.replicate(2),
             Multiplier.latency + probability.latency,
             "probability",
-            reset_less=False,
         )
         position = Signal(CLASS_BITS, reset_less=True)
         with m.If(restart):
@@ -244,8 +241,8 @@ class OutputError(wiring.Component):
             self.error.eq(Mux(over, one - 1, Mux(under, 1 - one, kept))),
             self.error_index.eq(delay(m, position, 3, "position")),
         ]
-        leaving, leaving_last = delay(m, Cat(arrived, arrived_last), 3, "leaving", reset_less=False)
-        error_last = delay(m, leaving_last, 1, "error_last", reset_less=False)
+        leaving, leaving_last = delay(m, Cat(arrived, arrived_last), 3, "leaving")
+        error_last = delay(m, leaving_last, 1, "error_last")
         m.d.sync += [self.error_valid.eq(leaving), self.done.eq(error_last)]
 
         wait = Signal(range(logit.latency + 2), reset_less=True)

@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..firmware.arithmetic import IntArray
 from ..firmware.counters import NAMES
-from .pipeline import delay
+from .pipeline import delay, plain_register
 from .primitives.block_memory import BlockMemory
 
 COUNTER_BITS: Final = 48
@@ -75,8 +75,8 @@ class PerformanceCounters(wiring.Component):
         gathered = []
         for index, (name, bits) in enumerate(self.step_bits.items()):
             part = Signal(bits + TURN.bit_length() - 1, name=name)
-            visited = Signal(name=f"{name}_visited")
-            step = Signal(bits, name=f"{name}_step")
+            visited = Signal(name=f"{name}_visited", reset_less=True)
+            step = Signal(bits, name=f"{name}_step", reset_less=True)
             m.d.sync += [
                 step.eq(getattr(self, f"step_{name}")),
                 visited.eq(turn == (index - 1) % TURN),
@@ -110,13 +110,14 @@ class PerformanceCounters(wiring.Component):
             totals.write_address.eq(written),
             totals.write_data.eq(added),
         ]
+        value = plain_register(m, self.value, "value_register")
         with m.If(written == self.select):
-            m.d.sync += self.value.eq(added)
+            m.d.sync += value.eq(added)
         for name in self.live:
             total = Signal(COUNTER_BITS, name=f"live_{name}")
             m.d.sync += total.eq(total + getattr(self, f"step_{name}"))
             with m.If(self.clear):
                 m.d.sync += total.eq(0)
             with m.If(self.select == NAMES.index(name)):
-                m.d.sync += self.value.eq(total)
+                m.d.sync += value.eq(total)
         return m

@@ -8,7 +8,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..firmware.arithmetic import MIX_ROUNDS, IntArray, mix
-from .pipeline import delay
+from .pipeline import delay, plain_register
 
 
 class RandomWords(wiring.Component):
@@ -52,5 +52,5 @@ class RandomWords(wiring.Component):
             a, b = left, right
         turn = delay(m, self.turn, MIX_ROUNDS, "turn")
         doubled = a.replicate(2)
-        m.d.sync += self.word.eq((doubled << turn)[32:64])
+        m.d.sync += plain_register(m, self.word, "word_register").eq((doubled << turn)[32:64])
         return m

@@ -9,6 +9,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..firmware.arithmetic import IntArray, round_half_up, saturate
+from .pipeline import plain_register
 
 
 class RoundSaturate(wiring.Component):
@@ -72,6 +73,7 @@ class RoundSaturate(wiring.Component):
         negative = Signal(reset_less=True)
         over, under = Signal(reset_less=True), Signal(reset_less=True)
         limit = Signal(signed(self.output_bits), reset_less=True)
+        rounded_result = plain_register(m, self.result, "result_register")
         m.d.sync += [
             ones.eq(Cat((part & mask).any() for part, mask in parts)),
             zeros.eq(Cat((~part & mask).any() for part, mask in parts)),
@@ -82,11 +84,11 @@ class RoundSaturate(wiring.Component):
             under.eq(negative & (zeros.any() | ~below.any())),
             result.eq(kept),
             limit.eq(Cat(self.bits > place for place in range(self.output_bits - 1))),
-            self.saturated.eq(over | under),
-            self.result.eq(result),
+            plain_register(m, self.saturated, "saturated_register").eq(over | under),
+            rounded_result.eq(result),
         ]
         with m.If(over):
-            m.d.sync += self.result.eq(limit)
+            m.d.sync += rounded_result.eq(limit)
         with m.If(under):
-            m.d.sync += self.result.eq(-limit)
+            m.d.sync += rounded_result.eq(-limit)
         return m

@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 from ..firmware.isa import Instruction, Op
 from ..firmware.parameters import EngineParameters
 from .instruction import INSTRUCTION, INSTRUCTION_BITS
-from .pipeline import delay
+from .pipeline import delay, plain_register
 from .primitives.block_memory import BlockMemory
 
 ARRAY_OPS = (Op.FORWARD, Op.TRANSPOSED, Op.UPDATE)
@@ -124,11 +124,12 @@ class Sequencer(wiring.Component):
         body = Signal.like(here, reset_less=True)
         turns = Signal(len(self.instruction.count), reset_less=True)
         m.d.comb += [
-            program.write_enable.eq(delay(m, self.write_enable, 1, "write_enable", reset_less=False)),
+            program.write_enable.eq(delay(m, self.write_enable, 1, "write_enable")),
             program.write_address.eq(delay(m, self.write_address, 1, "write_address")),
             program.write_data.eq(delay(m, self.write_data, 1, "write_data")),
             program.read_address.eq(here),
         ]
+        held = plain_register(m, self.instruction, "held")
         idle = Signal()
         m.d.sync += [
             idle.eq(self.idle_array & self.idle_neurons),
@@ -152,7 +153,7 @@ class Sequencer(wiring.Component):
                 m.d.comb += self.running.eq(1)
                 with m.If(waited == FETCH - 1):
                     m.d.sync += [
-                        self.instruction.eq(program.read_data),
+                        held.eq(program.read_data),
                         here.eq(here + 1),
                         waited.eq(0),
                         *(flag.eq(op == kind) for kind, flag in ops.items()),

@@ -8,6 +8,8 @@ from amaranth.hdl import Module, ShapeLike, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from .pipeline import plain_register
+
 Item = TypeVar("Item")
 
 
@@ -40,13 +42,14 @@ class StreamRegister(wiring.Component):
         m = Module()
         held = Signal(self.shape, reset_less=True)
         holding = Signal()
+        payload = plain_register(m, self.o.payload, "payload")
         m.d.comb += self.i.ready.eq(~holding)
         with m.If(self.o.ready | ~self.o.valid):
             m.d.sync += [self.o.valid.eq(holding | self.i.valid), holding.eq(0)]
             with m.If(holding):
-                m.d.sync += self.o.payload.eq(held)
+                m.d.sync += payload.eq(held)
             with m.Else():
-                m.d.sync += self.o.payload.eq(self.i.payload)
+                m.d.sync += payload.eq(self.i.payload)
         with m.Elif(self.i.valid):
             m.d.sync += holding.eq(1)
         with m.If(~holding):

@@ -61,7 +61,7 @@ class WeightMemory(wiring.Component):
         groups = lane_groups(self.lanes, width)
         reads = fan_out(m, self.read_address, len(groups), "read", cycles=FAN_OUT, leaf=1)
         writes = fan_out(m, self.write_address, len(groups), "write", cycles=FAN_OUT, leaf=1)
-        enables = fan_out(m, self.write_enable, len(groups), "enable", cycles=FAN_OUT, leaf=1, reset_less=False)
+        enables = fan_out(m, self.write_enable, len(groups), "enable", cycles=FAN_OUT, leaf=1)
         for index, group in enumerate(groups):
             m.submodules[f"group_{index}"] = memory = BlockMemory(len(group) * width, self.depth)
             words: list[Value] = [self.write_data[lane] for lane in group]

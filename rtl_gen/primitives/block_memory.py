@@ -8,7 +8,7 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from ..pipeline import delay
+from ..pipeline import delay, plain_register
 from .technology import Technology
 
 WORDS: Final = "words"
@@ -74,11 +74,11 @@ class BlockMemory(wiring.Component):
             collision = Signal()
             m.d.sync += collision.eq(self.write_enable & (self.write_address == self.read_address))
             data = read.data ^ collision.replicate(bits)
-        m.d.sync += [output.eq(data), Value.cast(self.read_data).eq(output)]
+        m.d.sync += [output.eq(data), plain_register(m, self.read_data, "read_register").eq(output)]
         return m
 
     def _ecp5(self, m: Module) -> None:
-        data_in, data_out = Value.cast(self.write_data), Value.cast(self.read_data)
+        data_in = Value.cast(self.write_data)
         outputs, first = [], 0
         for index, (words, width) in enumerate(ecp5_blocks(len(data_in), self.depth)):
             # Blocks begin at multiples of their size, so the leading address bits choose.
@@ -100,7 +100,7 @@ class BlockMemory(wiring.Component):
         result = outputs[-1][1]
         for chosen, output in reversed(outputs[:-1]):
             result = Mux(chosen, output, result)
-        m.d.sync += data_out.eq(result)
+        m.d.sync += plain_register(m, self.read_data, "read_register").eq(result)
 
 
 def ecp5_blocks(bits: int, depth: int) -> list[tuple[int, int]]:

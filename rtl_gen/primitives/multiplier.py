@@ -55,8 +55,9 @@ class Multiplier(wiring.Component):
             self._ice40(m)
             return m
         left, right = Signal.like(self.left, reset_less=True), Signal.like(self.right, reset_less=True)
-        inner = Signal.like(self.product, reset_less=True)
-        m.d.sync += [left.eq(self.left), right.eq(self.right), inner.eq(left * right), self.product.eq(inner)]
+        inner, product = Signal.like(self.product, reset_less=True), Signal.like(self.product, reset_less=True)
+        m.d.sync += [left.eq(self.left), right.eq(self.right), inner.eq(left * right), product.eq(inner)]
+        m.d.comb += self.product.eq(product)
         return m
 
     def _ice40(self, m: Module) -> None:
