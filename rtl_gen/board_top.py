@@ -182,8 +182,8 @@ class BoardTop(wiring.Component):
         m.domains.axi = axi = ClockDomain("axi")
         steady = Signal(name="steady")
         m.d.comb += [axi.clk.eq(core.clock), steady.eq(locked & core.reset_n)]
-        m.submodules.reset = ResetSynchronizer(~steady, stages=RESET_CYCLES)
-        m.submodules.axi_reset = ResetSynchronizer(~steady, domain="axi", stages=RESET_CYCLES)
+        m.submodules.reset = _LongReset(steady, "sync")
+        m.submodules.axi_reset = _LongReset(steady, "axi")
         m.submodules.device = device = AxiDevice(self.design.parameters, core.pcie.width, domain="axi")
         for name, member in axi_ports(core.pcie.width).items():
             its, ours = getattr(core, name), getattr(device, name)

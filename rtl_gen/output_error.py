@@ -246,6 +246,8 @@ class OutputError(wiring.Component):
         m.d.sync += [self.error_valid.eq(leaving), self.done.eq(error_last)]
 
         wait = Signal(range(logit.latency + 2), reset_less=True)
+        waited = Signal(reset_less=True)
+        m.d.sync += waited.eq(wait == logit.latency)
         with m.FSM() as fsm:
             m.d.comb += [scanning.eq(fsm.ongoing("SCAN")), summing.eq(fsm.ongoing("SUM")), subtracting.eq(fsm.ongoing("SUBTRACT"))]
             with m.State("IDLE"), m.If(self.start):
@@ -263,7 +265,7 @@ class OutputError(wiring.Component):
                     m.next = "IDLE"
             with m.State("ROUND"):
                 m.d.sync += [sample.eq(largest), wait.eq(wait + 1)]
-                with m.If(wait == logit.latency + 1):
+                with m.If(waited):
                     m.d.comb += restart.eq(1)
                     m.d.sync += largest_logit.eq(logit.result)
                     m.next = "SUM"

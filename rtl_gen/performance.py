@@ -43,7 +43,7 @@ class PerformanceCounters(wiring.Component):
     Throughput one step of each counter a cycle.
     """
 
-    latency: Final = TURN + BlockMemory.latency + 3
+    latency: Final = TURN + BlockMemory.latency + 4
 
     def __init__(self, step_bits: Mapping[str, int], live: Collection[str] = ()) -> None:
         self.live = live
@@ -103,7 +103,8 @@ class PerformanceCounters(wiring.Component):
         read = BlockMemory.latency
         fresh = delay(m, old != 0, read, "fresh")
         m.d.sync += added.eq(Mux(fresh, 0, totals.read_data) + delay(m, taken, read - 2, "waiting"))
-        written = delay(m, turn, read + 1, "written")
+        before = delay(m, turn, read, "before")
+        written = delay(m, before, 1, "written")
         m.d.comb += [
             totals.read_address.eq(turn),
             totals.write_enable.eq(1),
@@ -111,13 +112,17 @@ class PerformanceCounters(wiring.Component):
             totals.write_data.eq(added),
         ]
         value = plain_register(m, self.value, "value_register")
-        with m.If(written == self.select):
+        visited = Signal(reset_less=True)
+        m.d.sync += visited.eq(before == self.select)
+        with m.If(visited):
             m.d.sync += value.eq(added)
         for name in self.live:
             total = Signal(COUNTER_BITS, name=f"live_{name}")
             m.d.sync += total.eq(total + getattr(self, f"step_{name}"))
             with m.If(self.clear):
                 m.d.sync += total.eq(0)
-            with m.If(self.select == NAMES.index(name)):
+            chosen = Signal(name=f"{name}_chosen", reset_less=True)
+            m.d.sync += chosen.eq(self.select == NAMES.index(name))
+            with m.If(chosen):
                 m.d.sync += value.eq(total)
         return m

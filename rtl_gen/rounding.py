@@ -9,7 +9,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..firmware.arithmetic import IntArray, round_half_up, saturate
-from .pipeline import plain_register
+from .pipeline import delay, plain_register
 
 
 class RoundSaturate(wiring.Component):
@@ -20,7 +20,7 @@ class RoundSaturate(wiring.Component):
     value : In, signed(input_bits)
         One value a cycle.
     shift : In, 6
-        Fraction bits to drop; may exceed ``input_bits``. Stable while values are under way.
+        Fraction bits to drop; may exceed ``input_bits``. Stable from the cycle before the first value while values are under way.
     bits : In, 5
         Magnitude bits of the result, less than ``output_bits``. Stable while values are under way.
     result : Out, signed(output_bits)
@@ -54,14 +54,16 @@ class RoundSaturate(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
+        # Copies of its own: each drives a register for every bit of the value.
+        shift = delay(m, self.shift, 1, "shift", replica=True)
         # One bit is kept below the point: it is the half that decides the rounding.
         width = self.input_bits + 1
         coarse = Signal(signed(width), reset_less=True)
         fine = Signal(signed(width), reset_less=True)
         rounded = Signal(signed(width), reset_less=True)
         m.d.sync += [
-            coarse.eq(Cat(Const(0, 1), self.value).as_signed() >> Cat(Const(0, 3), self.shift[3:])),
-            fine.eq(coarse >> self.shift[:3]),
+            coarse.eq(Cat(Const(0, 1), self.value).as_signed() >> Cat(Const(0, 3), shift[3:])),
+            fine.eq(coarse >> shift[:3]),
             rounded.eq((fine >> 1) + fine[0]),
         ]
         # With a limit of 2^bits - 1 only the bits from there on tell what does not fit, and that of -2^bits alone those below.
