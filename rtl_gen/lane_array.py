@@ -219,7 +219,7 @@ class LaneArray(wiring.Component):
             ),
         ]
 
-        rows = fan_out(m, Cat(*(getattr(self.rows, name) for name in self.rows.signature.members)), count, "rows", cycles=2, leaf=4)
+        rows = fan_out(m, Cat(*(getattr(self.rows, name) for name in self.rows.signature.members)), count, "rows", cycles=4, leaf=4)
         for index, lane in enumerate(lanes):
             here = wiring.Signature({"rows": Out(row_signature(parameters))}).create(path=(f"lane_{index}",)).rows
             m.d.comb += Cat(*(getattr(here, name) for name in self.rows.signature.members)).eq(rows[index])
