@@ -21,7 +21,7 @@ from typing import Any, Final
 from frenn.firmware.errors import FrennError
 from frenn.firmware.files import write_atomic
 from frenn.firmware.network import load_network
-from frenn.host.board_verbs import board_design, read_report
+from frenn.host.board_verbs import board_design, described_link, read_report
 from frenn.host.build import BUILT, PROJECT, BuildFailed, build
 from frenn.host.cli import main as frenn
 from frenn.rtl_gen.boards import BOARDS, Board
@@ -75,9 +75,12 @@ fits, what of the FPGA it takes, its cycles a sample, samples a second of engine
 A ULX3S 85F carries 784-256-256-10 on MNIST with weights of 9 bits ([mnist-9bit.toml](../examples/mnist-9bit.toml), 97.95 % of the test
 samples right after 6 epochs, golden, seed 1): with 64 lanes its weights take 144 of the 208 block RAMs, the whole engine 170.
 
-The engine runs from the FPGA's PLL, in reset until it has locked, and is reached by a serial line:
+iCEBreaker and Tang Nano 9K have room for the engine of one lane ([engine.md](engine.md)); of four lanes the smallest preset needs 13,835
+LUTs of 5,280 and 10,987 of 8,640. With its weights in the large memories iCEBreaker carries 784-64-64-10.
 
-| board | FPGA | oscillator MHz | serial line | memory beside the FPGA |
+The engine runs from the FPGA's PLL, in reset until it has locked, and is reached by a serial line, or by PCI Express ([pcie.md](pcie.md)):
+
+| board | FPGA | oscillator MHz | link | memory beside the FPGA |
 |---|---|---|---|---|
 """
 
@@ -130,11 +133,11 @@ def page(out: Path) -> str:
     lines += [
         "## Predicted speed",
         "",
-        "Samples a second while training, early in the first epoch: what the engine computes, and what the serial line carries. Where "
+        "Samples a second while training, early in the first epoch: what the engine computes, and what the link carries. Where "
         "cycles were not counted, they are those of a sample of which nothing is skipped.",
         "",
     ]
-    lines += ["| board | engine | network | cycles a sample | engine samples/s | line samples/s |", "|---|---|---|---|---|---|"]
+    lines += ["| board | engine | network | cycles a sample | engine samples/s | link samples/s |", "|---|---|---|---|---|---|"]
     for entry, report in reports:
         if report.get("status") not in (BUILT, PROJECT):
             continue
@@ -152,7 +155,8 @@ def page(out: Path) -> str:
 
 def _described(board: Board) -> str:
     device = f"{board.device} {board.package} {board.speed}".strip()
-    return f"| {board.title} | {device} | {board.clock / 1e6:g} | {board.uart.baud:,} baud, {board.uart.by} | {board.external} |"
+    links = " or ".join(described_link(board, link) for link in board.links)
+    return f"| {board.title} | {device} | {board.clock / 1e6:g} | {links} | {board.external} |"
 
 
 def _row(entry: Entry, report: dict[str, Any]) -> str:

@@ -142,6 +142,8 @@ def compile_network(network: Network, parameters: EngineParameters) -> Program:
         built = getattr(parameters, name)
         if asked != built:
             misfits.append(f"formats.{name} is {asked}, the engine is built for {built}")
+    if parameters.lanes == 1 and network.relaxation.literal:
+        misfits.append('relaxation.clamped is "literal", which an engine of one lane does not compute')
     needed = _needs(network, parameters.lanes)
     for name, need in needed.items():
         have = getattr(parameters, name)

@@ -19,7 +19,7 @@ from .errors import FrennError, ImageError
 from .files import write_atomic
 from .isa import INSTRUCTION_WORDS, encode_program
 from .parameters import EngineParameters
-from .protocol import Register, Space, Words, pack_weights
+from .protocol import Register, Space, Words, pack_weights, weight_item_words
 
 IMAGE_VERSION: Final = 2
 METADATA_KEY: Final = "frenn"
@@ -105,7 +105,7 @@ class Image:
         for register, value in self.registers.items():
             yield Space.REGISTERS, register, np.array([value], dtype=np.uint32)
         yield from _chunks(Space.PROGRAM, self.program.reshape(-1), INSTRUCTION_WORDS, words)
-        yield from _chunks(Space.WEIGHTS, pack_weights(self.weights), self.parameters.lanes // 2, words)
+        yield from _chunks(Space.WEIGHTS, pack_weights(self.weights), weight_item_words(self.parameters.lanes), words)
 
     def encode(self) -> bytes:
         """The bytes of the image file (safetensors): the same for equal images."""

@@ -15,7 +15,7 @@ MACHINE_VERSION: Final = 3
 """Version of the instruction set, the memory layout and the packets; part of every fingerprint."""
 
 RANGES: Final = {
-    "lanes": (4, 128),
+    "lanes": (1, 128),
     "vector_bits": (4, 25),
     "accumulator_bits": (16, 48),
     "drive_bits": (16, 62),
@@ -36,7 +36,7 @@ class EngineParameters:
     Parameters
     ----------
     lanes : int
-        Multipliers that work side by side, 4 to 128.
+        Multipliers that work side by side, 4 to 128; or 1, an engine in which everything takes turns, for the smallest FPGAs.
     weight, mac_weight, pre_activation, drive : Format
         Formats built into the datapath: a network must use exactly these. ``mac_weight`` is that of the weights that are
         multiplied: ``weight``, or narrower.
@@ -85,8 +85,8 @@ class EngineParameters:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
                 raise FrennError(f"engine: {name} is {value!r}; legal is an integer from {low} to {high}")
-        if self.lanes % 4:
-            raise FrennError(f"engine: lanes is {self.lanes}; legal is a multiple of 4")
+        if self.lanes % 4 and self.lanes != 1:
+            raise FrennError(f"engine: lanes is {self.lanes}; legal is 1, or a multiple of 4")
         if self.broadcast_bits <= self.vector_bits:
             raise FrennError(f"engine: broadcast_bits is {self.broadcast_bits}; legal is more than vector_bits, {self.vector_bits}")
         if not self.weight.signed or not 2 <= self.weight.width <= 16:
@@ -156,6 +156,16 @@ class EngineParameters:
 PARAMETER_WORDS: Final = len(fields(EngineParameters))
 
 PRESETS: Final = {
+    "micro": EngineParameters(
+        lanes=1,
+        drive_bits=37,
+        update_shift=16,
+        broadcast_bits=16,
+        weight_depth=16384,
+        neuron_depth=1024,
+        row_depth=256,
+        program_depth=48,
+    ),
     "tiny": EngineParameters(lanes=4, weight_depth=512, neuron_depth=64, row_depth=32),
     "small": EngineParameters(lanes=16, weight_depth=1024, neuron_depth=256, row_depth=16),
     "medium": EngineParameters(

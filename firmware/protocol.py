@@ -79,7 +79,8 @@ class Space(IntEnum):
     PROGRAM = 0
     """Write only; an item is an instruction of `isa.INSTRUCTION_WORDS` words, and addresses count instructions."""
     WEIGHTS = 1
-    """An item is one address of the weight memory: a weight of every lane, two signed 16-bit weights to a word."""
+    """An item is one address of the weight memory: a weight of every lane, two signed 16-bit weights to a word (of one lane, its weight
+    alone in the low half)."""
     REGISTERS = 2
     """Write only; an item is a 32-bit word; see `Register`."""
     STATES = 3
@@ -151,14 +152,21 @@ def pack_inputs(inputs: np.ndarray, wide: bool) -> Words:
     return np.frombuffer(data + bytes(-len(data) % 4), dtype="<u4")
 
 
+def weight_item_words(lanes: int) -> int:
+    """Words of an item of `Space.WEIGHTS`."""
+    return -(-lanes // 2)
+
+
 def pack_weights(rows: np.ndarray) -> Words:
-    """Words of (addresses, lanes) signed weights, two to a word; lanes must be even."""
-    return np.ascontiguousarray(rows, dtype="<i2").view("<u4").reshape(-1)
+    """Words of (addresses, lanes) signed weights, two to a word; a single lane's weight has a word of its own."""
+    rows = np.asarray(rows)
+    padded = np.pad(rows, ((0, 0), (0, rows.shape[1] % 2)))
+    return np.ascontiguousarray(padded, dtype="<i2").view("<u4").reshape(-1)
 
 
 def unpack_weights(words: Words, lanes: int) -> np.ndarray:
     """(addresses, lanes) int64: the inverse of `pack_weights`."""
-    return np.ascontiguousarray(words, dtype="<u4").view("<i2").reshape(-1, lanes).astype(np.int64)
+    return np.ascontiguousarray(words, dtype="<u4").view("<i2").reshape(-1, 2 * weight_item_words(lanes))[:, :lanes].astype(np.int64)
 
 
 def unpack_states(words: Words) -> tuple[np.ndarray, np.ndarray]:

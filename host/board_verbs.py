@@ -15,7 +15,7 @@ from ..firmware.formats import Format
 from ..firmware.network import Network, load_network
 from ..firmware.parameters import PRESETS, RANGES
 from ..rtl_gen.board_top import NAME, BoardDesign
-from ..rtl_gen.boards import BOARDS, FAMILIES, Board, find_board
+from ..rtl_gen.boards import BOARDS, FAMILIES, LINKS, Board, find_board
 from .build import BUILT, PROJECT, REPORT, build
 from .fit import check_names, fit_engine
 from .flash import flash
@@ -34,7 +34,7 @@ def boards(arguments: argparse.Namespace) -> int:
                 str(resources.luts),
                 str(resources.multipliers),
                 f"{resources.kbits / 8:g} KB{beside}",
-                f"UART {board.uart.baud / 1e6:g} Mbaud, {board.uart.by}",
+                " or ".join(described_link(board, link) for link in board.links),
                 f"{(lanes := fit_engine(board).lanes)} lanes, {board.engine_clock(lanes) / 1e6:g} MHz",
                 board.status,
             )
@@ -46,12 +46,21 @@ def boards(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def described_link(board: Board, link: str) -> str:
+    """A link of a board, for people."""
+    if link == "pcie":
+        return f"PCIe {board.slot.speed.partition('.')[0]} GT/s x{board.slot.lanes}"
+    return f"UART {board.uart.baud / 1e6:g} Mbaud, {board.uart.by}"
+
+
 def make(arguments: argparse.Namespace) -> int:
     """``frenn build``: a bitstream, or the project that makes it, with a report."""
     board, networks = find_board(arguments.board), [load_network(path) for path in arguments.network]
     choices = dict(map(parse_choice, arguments.set))
     choices |= {name: value for name in ("lanes", "weight_depth") if (value := getattr(arguments, name)) is not None}
-    design = board_design(board, arguments.preset, clock=arguments.clock, baud=arguments.baud, networks=networks, **choices)
+    design = board_design(
+        board, arguments.preset, clock=arguments.clock, baud=arguments.baud, link=arguments.link, networks=networks, **choices
+    )
     out = Path(arguments.out if arguments.out is not None else Path("builds") / design.board.name)
     report = build(design, out, arguments.seed, lambda text: print(text, file=sys.stderr, flush=True))
     if report["status"] == PROJECT:
@@ -67,6 +76,7 @@ def board_design(
     *,
     clock: float | None = None,
     baud: int | None = None,
+    link: str | None = None,
     networks: Sequence[Network] = (),
     **choices: Any,
 ) -> BoardDesign:
@@ -81,6 +91,8 @@ def board_design(
         Of the engine, MHz.
     baud : int, optional
         Rate of the serial line.
+    link : str, optional
+        How the board is reached; the first of its links by default, or the serial line if its rate is given.
     networks : sequence of Network
         Those that the engine must run.
     **choices
@@ -105,6 +117,7 @@ def board_design(
         parameters=parameters,
         clock=board.engine_clock(parameters.lanes) if clock is None else round(clock * 1e6),
         baud=board.uart.baud if baud is None else baud,
+        link=link or ("uart" if baud is not None else board.links[0]),
     )
 
 
@@ -166,6 +179,7 @@ def add_parsers(verbs: "argparse._SubParsersAction[Any]") -> None:
     )
     building.add_argument("--clock", type=float, metavar="MHZ", help="clock of the engine (default: the board's)")
     building.add_argument("--baud", type=int, metavar="RATE", help="rate of the serial line (default: the board's)")
+    building.add_argument("--link", choices=LINKS, help="how the board is reached (default: PCIe where it has that)")
     building.add_argument("--seed", type=int, default=1, metavar="S", help="seed of placement (default 1)")
     building.set_defaults(run_verb=make)
 

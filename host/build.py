@@ -147,12 +147,13 @@ def _header(design: BoardDesign, seed: int, versions: dict[str, str], fingerprin
         "clock_mhz": design.clock / 1e6,
         "pll_mhz": round(float(design.pll.output) / 1e6, 6),
         "fmax_mhz": None,
-        "baud": design.baud,
+        "link": design.link,
+        "baud": design.baud if design.link == "uart" else None,
         "seed": seed,
         "use": {},
         "use_is": "",
         "bitstream": None,
-        "networks": predictions(design.parameters, design.frequency, design.baud),
+        "networks": predictions(design.parameters, design.frequency, design.baud, design.board if design.link == "pcie" else None),
         "seconds": {},
         "tools": {"frenn": version("frenn"), "amaranth": version("amaranth"), **versions},
         "inputs": fingerprint,
@@ -215,7 +216,7 @@ class _Build:
                 return _failed(failure, f"read {step.log}")
             use, told = netlist_use(board, json.loads((self.out / CELLS).read_bytes())), "after synthesis"
             over = _overflow(use)
-            changes: dict[str, Any] = {"use": _use_table(use), "use_is": f"estimate {told}" if board.by_vendor else told}
+            changes: dict[str, Any] = {"use": _use_table(use), "use_is": _told_use(self.plan.design, told)}
             if over:
                 return {**changes, **over}
             return {**changes, "status": PROJECT} if board.by_vendor else changes
@@ -255,6 +256,13 @@ class _Build:
         if report["fmax_mhz"]:
             told.insert(0, f"{report['fmax_mhz']} MHz where {report['pll_mhz']:g} is asked for")
         return ", ".join(told)
+
+
+def _told_use(design: BoardDesign, told: str) -> str:
+    """What a use of resources is, for people."""
+    if design.link == "pcie":
+        return f"estimate {told}, without the DMA core"
+    return f"estimate {told}" if design.board.by_vendor else told
 
 
 def _use_table(use: dict[str, Use]) -> dict[str, dict[str, int]]:

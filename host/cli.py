@@ -12,7 +12,9 @@ from ..firmware.errors import FrennError
 
 FAILED: Final = 2
 INTERRUPTED: Final = 130
-MACHINES: Final = "golden, twin (the compiled RTL), a serial port as PATH or PATH:BAUD, or auto: the board's port (default {})"
+MACHINES: Final = (
+    "golden, twin (the compiled RTL), a serial port as PATH or PATH:BAUD, auto: the board's port, or pcie:/dev/xdma0 (default {})"
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -67,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     from importlib.metadata import version
 
     from ..firmware.parameters import PRESETS
+    from ..rtl_gen.generate import LINKS as OUTER
     from . import analyze as analysis
     from . import board_verbs, commands, device_report, selftest, serve
     from .datasets import NAMES
@@ -136,13 +139,22 @@ def _parser() -> argparse.ArgumentParser:
         ("selftest", "test a device's memory, line and arithmetic, and time it; its memory is overwritten", selftest.selftest),
     ):
         device = verbs.add_parser(name, help=text)
-        device.add_argument("--on", metavar="DEVICE", required=True, help="a serial port as PATH or PATH:BAUD, auto, or twin")
+        device.add_argument(
+            "--on", metavar="DEVICE", required=True, help="a serial port as PATH or PATH:BAUD, auto, pcie:/dev/xdma0, or twin"
+        )
         device.add_argument("--link", choices=LINKS, default="packets", help="what lies between host and twin (default packets)")
         device.add_argument("--engine", choices=PRESETS, default="tiny", help="preset of the twin (default tiny)")
         device.set_defaults(run_verb=verb)
 
-    server = verbs.add_parser("serve", help="the twin behind a pseudo-terminal, to be opened like a board's serial port")
-    server.add_argument("--link", choices=LINKS[1:], default="uart", help="bytes as they are, or bit by bit on the pins (default uart)")
+    server = verbs.add_parser(
+        "serve", help="the twin behind a pseudo-terminal or pipes, to be opened like a board's serial port or DMA device"
+    )
+    server.add_argument(
+        "--link",
+        choices=[*LINKS[1:], "transfers"],
+        default="uart",
+        help="bytes as they are, bit by bit on the pins (default), or transfers as over PCIe",
+    )
     server.add_argument("--engine", choices=PRESETS, default="tiny", help="preset of the twin (default tiny)")
     server.set_defaults(run_verb=serve.serve)
 
@@ -153,7 +165,12 @@ def _parser() -> argparse.ArgumentParser:
     source.add_argument("network", metavar="NETWORK", nargs="?", help="network file: the smallest engine that runs it")
     source.add_argument("--preset", choices=PRESETS, help="engine by name (default small)")
     generate.add_argument("--lanes", type=int, metavar="N", help="other number of lanes")
-    generate.add_argument("--link", choices=LINKS, default="packets", help="outer port: packets (default), framed bytes, or serial pins")
+    generate.add_argument(
+        "--link",
+        choices=OUTER,
+        default="packets",
+        help="outer port: packets (default), framed bytes, serial pins, transfers, or these on AXI4-Stream",
+    )
     generate.add_argument("-o", "--output", metavar="FILE", help="file (default: standard output)")
     generate.set_defaults(run_verb=commands.generate)
     return parser

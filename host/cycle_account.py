@@ -4,6 +4,7 @@
 from collections.abc import Iterator
 
 from ..firmware.compiler import Program
+from ..firmware.errors import FrennError
 from ..firmware.isa import Op
 from ..rtl_gen.cycles import IDLE_KINDS, Account, dense_account
 
@@ -12,6 +13,8 @@ WORK = {Op.FORWARD: "forward", Op.TRANSPOSED: "transposed", Op.UPDATE: "update"}
 
 def account_table(program: Program) -> Iterator[str]:
     """Lines: cycles and lane-cycles of a sample of which nothing is skipped, by what the lanes do or wait for."""
+    if program.parameters.lanes == 1:
+        raise FrennError("an engine of one lane does one thing after the other, and nothing waits; ask for the cycles of 4 lanes or more")
     account = dense_account(program)
     yield f"a training sample of which nothing is skipped takes {account.cycles} cycles on {account.lanes} lanes:"
     rows = [("cycles", "%", "lanes busy %", "what")]

@@ -22,6 +22,7 @@ from ..firmware.protocol import (
     pack_weights,
     unpack_states,
     unpack_weights,
+    weight_item_words,
 )
 from ..rtl_gen.identity import gateware_identity
 from ..sim.golden import Relaxed
@@ -106,7 +107,7 @@ class Driver:
     def weights(self) -> list[IntArray]:
         """Read the weights back; see `Machine.weights`."""
         lanes = self.program.parameters.lanes
-        content = self._exchange.read(Space.WEIGHTS, 0, self.program.weight_words, lanes // 2, "weights")
+        content = self._exchange.read(Space.WEIGHTS, 0, self.program.weight_words, weight_item_words(lanes), "weights")
         return self.program.unpack(unpack_weights(content, lanes))
 
     def train(self, inputs: IntArray, labels: IntArray, step: int, rate: int) -> tuple[IntArray, NDArray[np.bool_]]:
@@ -145,7 +146,7 @@ class Driver:
         """
         lanes = self.program.parameters.lanes
         image = self.program.pack(weights)
-        chunk = max((PACKET_WORDS - 2) // (lanes // 2), 1)
+        chunk = max((PACKET_WORDS - 2) // weight_item_words(lanes), 1)
         self._exchange.write(
             write(Space.WEIGHTS, start, pack_weights(image[start : start + chunk])) for start in range(0, len(image), chunk)
         )

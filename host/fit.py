@@ -82,15 +82,15 @@ def fit_engine(board: Board, networks: Sequence[Network] = (), **choices: Any) -
     check_names(choices)
     if "weight" in choices and not networks:
         choices.setdefault("mac_weight", choices["weight"])
-    asked = replace(PRESETS["medium"], **choices)
-    candidates = [asked.lanes] if "lanes" in choices else [count for count in LANES if count <= board.lanes]
+    asked = replace(PRESETS["micro" if choices.get("lanes", board.lanes) == 1 else "medium"], **choices)
+    candidates = [asked.lanes] if "lanes" in choices else [count for count in LANES if count <= board.lanes] or [1]
     if networks:
         # Networks that no engine runs together are no matter of the board.
         joint_formats(networks)
         return _fit_networks(board, networks, candidates, choices)
     filled = [fitted for lanes in candidates if (fitted := _fill(board, replace(asked, lanes=lanes), choices))]
     if not filled:
-        return replace(PRESETS["tiny"], **{"lanes": candidates[0], **choices})
+        return replace(PRESETS["tiny" if candidates[0] > 1 else "micro"], **{"lanes": candidates[0], **choices})
     return max(filled, key=lambda parameters: parameters.lanes * board.engine_clock(parameters.lanes))
 
 
@@ -136,13 +136,18 @@ def _grown(board: Board, parameters: EngineParameters, name: str) -> EngineParam
 
 def _fill(board: Board, asked: EngineParameters, choices: Collection[str]) -> EngineParameters | None:
     """An engine that takes the whole memory, but for the depths that were chosen, if there is one."""
-    for depth in (asked.neuron_depth,) if "neuron_depth" in choices else NEURON_DEPTHS:
+    one = asked.lanes == 1
+    neurons = [depth for depth in NEURON_DEPTHS if not one or depth <= asked.neuron_depth]
+    for depth in (asked.neuron_depth,) if "neuron_depth" in choices else neurons:
         least = replace(asked, neuron_depth=depth, weight_depth=asked.weight_depth if "weight_depth" in choices else WEIGHT_STEP)
-        if shortage(board, least) is not None or ("neuron_depth" not in choices and _neuron_share(board, least) > NEURON_SHARE):
+        if shortage(board, least) is not None:
+            continue
+        # One lane holds the neurons of the preset if it can.
+        if not one and "neuron_depth" not in choices and _neuron_share(board, least) > NEURON_SHARE:
             continue
         if "weight_depth" in choices:
             return least
-        bits = board.resources.block_rams * board.resources.block_kbits * 1024
+        bits = board.resources.kbits * 1024
         most = min(int(bits / asked.lanes / asked.weight.width), RANGES["weight_depth"][1])
         depths = range(WEIGHT_STEP, max(most, WEIGHT_STEP) + 1, WEIGHT_STEP)
         return _deepest(least, "weight_depth", depths, lambda filled: shortage(board, filled) is None)

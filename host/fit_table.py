@@ -10,7 +10,7 @@ from ..rtl_gen.estimate import estimate, is_exact
 from .fit import BoardMisfit, fit_engine
 from .throughput import speed
 
-HEAD = ("board", "lanes", "block RAMs", "LUTs", "MHz", "cycles/sample", "samples/s", "line samples/s", "limit")
+HEAD = ("board", "lanes", "block RAMs", "LUTs", "MHz", "cycles/sample", "samples/s", "link samples/s", "limit")
 
 
 def fit_table(network: Network) -> Iterator[str]:
@@ -23,14 +23,15 @@ def fit_table(network: Network) -> Iterator[str]:
             rows.append((board.name, f"does not fit: {error.reason}"))
             continue
         clock = board.engine_clock(parameters.lanes)
-        design = BoardDesign(board=board, parameters=parameters, clock=clock, baud=board.uart.baud)
+        design = BoardDesign(board=board, parameters=parameters, clock=clock, baud=board.uart.baud, link=board.links[0])
         use = estimate(board, parameters)
         used = (f"{'' if is_exact(board, kind) else '~'}{use[kind].used} of {use[kind].available}" for kind in ("block_rams", "luts"))
-        reached = speed(network, parameters, design.frequency, board.uart.baud)
+        slot = board if design.link == "pcie" else None
+        reached = speed(network, parameters, design.frequency, board.uart.baud, slot)
         rate = ("", "", "", "learned by the host" if network.learning.on_host else "")
         if reached is not None:
             most, least, doubt = ("", "", "") if reached.measured else ("<= ", ">= ", "?")
-            limit = f"engine{doubt}" if reached.engine < reached.line else "line"
+            limit = f"engine{doubt}" if reached.engine < reached.line else "link"
             rate = (f"{most}{reached.cycles:.0f}", f"{least}{reached.engine:.0f}", f"{reached.line:.0f}", limit)
         rows.append((board.name, str(parameters.lanes), *used, f"{design.frequency / 1e6:g}", *rate))
     whole = [row for row in rows if len(row) == len(HEAD)]

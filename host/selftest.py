@@ -16,7 +16,7 @@ from ..firmware.counters import GOLDEN
 from ..firmware.errors import FrennError
 from ..firmware.network import Formats, Learning, Network
 from ..firmware.parameters import EngineParameters
-from ..firmware.protocol import Command, Space, pack_weights, unpack_weights
+from ..firmware.protocol import Command, Space, pack_weights, unpack_weights, weight_item_words
 from ..sim.golden import Golden
 from .device_report import connect, gateware
 from .driver import Driver
@@ -64,7 +64,7 @@ def memory(exchange: Exchange) -> str:
     noise = np.random.default_rng(SEED).integers(low, high + 1, shape)
     # Neighbouring addresses, and those that differ in a high bit alone, hold other values.
     own = (np.arange(shape[0])[:, None] * 0x9E37 + np.arange(shape[1])) % (high - low + 1) + low
-    item = parameters.lanes // 2
+    item = weight_item_words(parameters.lanes)
     chunk = max((PACKET_WORDS - 2) // item, 1)
     seconds, moved = {"write": 0.0, "read": 0.0}, 0
     for name, pattern in (("random", noise), ("complement", -noise), ("address", own)):

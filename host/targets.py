@@ -11,6 +11,7 @@ from ..firmware.compiler import Program, check_trains, compile_network
 from ..firmware.errors import FitError, FrennError
 from ..firmware.network import Network
 from ..firmware.parameters import PRESETS, EngineParameters
+from .dma import PREFIX, DmaAddress, DmaLink
 from .driver import Driver
 from .exchange import Exchange, Transport
 from .link import ByteLink
@@ -19,8 +20,8 @@ from .machine import Machine
 TARGETS: Final = ("golden", "twin")
 AUTO: Final = "auto"
 LINKS: Final = ("packets", "bytes", "uart")
-SERIAL_WINDOW: Final = 64
-"""Requests in flight over a serial line, whose adapters keep answers back for a millisecond or more."""
+LINE_WINDOW: Final = 64
+"""Requests in flight to a board: a serial line's adapter keeps answers back for a millisecond or more, a DMA core likes long transfers."""
 DEFAULT_LANES: Final = 16
 
 
@@ -75,7 +76,7 @@ def find_target(text: str) -> tuple[str, EngineParameters | None]:
     Parameters
     ----------
     text : str
-        One of `TARGETS`, a serial port with or without its rate, or ``auto``: the one port that a board is on.
+        One of `TARGETS`, a serial port with or without its rate, ``pcie:`` and a DMA device, or ``auto``: the one port that a board is on.
 
     Returns
     -------
@@ -91,10 +92,15 @@ def find_target(text: str) -> tuple[str, EngineParameters | None]:
     """
     if text in TARGETS:
         return text, None
+    if text.startswith(PREFIX):
+        dma = Exchange(DmaLink(DmaAddress.parse(text)), timeout=5.0)
+        dma.close()
+        return text, dma.hello.parameters
     from .serial import SerialAddress, find_port, open_link
 
     if text != AUTO and "/" not in text and not Path(text).exists():
-        raise FrennError(f"there is no machine {text!r}; choose {', '.join(TARGETS)}, {AUTO}, or a serial port such as /dev/ttyUSB0")
+        others = f"{AUTO}, a serial port such as /dev/ttyUSB0, or {PREFIX}/dev/xdma0"
+        raise FrennError(f"there is no machine {text!r}; choose {', '.join(TARGETS)}, {others}")
     link, address = open_link(SerialAddress(find_port()) if text == AUTO else SerialAddress.parse(text))
     exchange = Exchange(link, timeout=5.0)
     exchange.close()
@@ -116,10 +122,14 @@ def open_transport(target: str, parameters: EngineParameters, link: str, say: Ca
         Told what takes time.
     """
     if target == "twin":
-        from ..sim.twin import ByteTwin, open_twin
+        from ..sim.twin import ByteTwin, TransferTwin, open_twin
 
         twin = open_twin(parameters, link=link, progress=say)
+        if isinstance(twin, TransferTwin):
+            raise FrennError(f"transfers reach the twin through files; start: frenn serve --link {link}")
         return ByteLink(twin) if isinstance(twin, ByteTwin) else twin
+    if target.startswith(PREFIX):
+        return DmaLink(DmaAddress.parse(target))
     from .serial import SerialAddress, open_link
 
     return open_link(SerialAddress.parse(target))[0]
@@ -159,5 +169,5 @@ def open_machine(target: str, program: Program, link: str, say: Callable[[str], 
         from ..sim.compiled import CompiledGolden
 
         return nullcontext(CompiledGolden(program.network))
-    window = 8 if target == "twin" else SERIAL_WINDOW
+    window = 8 if target == "twin" else LINE_WINDOW
     return Driver(open_transport(target, program.parameters, link, say), program, window=window)

@@ -10,6 +10,7 @@ from typing import Any, Final
 from ..firmware.compiler import compile_network
 from ..firmware.network import Learning, Network, parse_network
 from ..firmware.parameters import EngineParameters
+from ..rtl_gen.boards import Board
 from ..rtl_gen.cycles import dense_cycles
 from .link import ByteLinkParameters
 from .targets import misfit
@@ -25,6 +26,9 @@ FRAME_BYTES: Final = 10
 
 CHARACTER_BITS: Final = 10
 """Bits on a serial line for each byte."""
+
+PCIE_BYTES: Final = {"2.5_GT/s": 200_000_000, "5.0_GT/s": 400_000_000}
+"""Bytes a second of a lane of PCI Express, less a fifth for its packets."""
 
 BETWEEN: Final = 12
 """Cycles between two samples in which no program runs, or no input comes."""
@@ -42,7 +46,7 @@ class Speed:
         Whether cycles were counted, over the first samples of a run; if not, no sample takes more, and most take far less: it is as if
         nothing were skipped.
     engine, line : float
-        Training samples a second that the engine computes, and that the serial line carries; the smaller one counts.
+        Training samples a second that the engine computes, and that serial line or PCI Express carries; the smaller one counts.
     """
 
     cycles: float
@@ -58,7 +62,7 @@ def measured() -> dict[str, Any]:
     return table
 
 
-def speed(network: Network, parameters: EngineParameters, frequency: int, baud: int) -> Speed | None:
+def speed(network: Network, parameters: EngineParameters, frequency: int, baud: int, slot: Board | None = None) -> Speed | None:
     """How fast a network trains on an engine that it fits; None if the host learns its weights, or no engine trains it.
 
     Parameters
@@ -69,12 +73,15 @@ def speed(network: Network, parameters: EngineParameters, frequency: int, baud: 
         Of the engine, Hz.
     baud : int
         Of the serial line.
+    slot : Board, optional
+        The board, if it is reached by PCI Express instead.
     """
     if network.learning.on_host or network.learning.summed:
         return None
     found = _measured_cycles(network, parameters.lanes)
     cycles = sample_cycles(network, parameters) if found is None else found
-    return Speed(cycles=cycles, measured=found is not None, engine=frequency / cycles, line=link_rate(network, baud))
+    line = link_rate(network, baud) if slot is None else slot_rate(network, slot, frequency)
+    return Speed(cycles=cycles, measured=found is not None, engine=frequency / cycles, line=line)
 
 
 def sample_cycles(network: Network, parameters: EngineParameters) -> int:
@@ -95,7 +102,7 @@ def _bare(network: Network) -> Network:
     return replace(network, name="network", seed=0, learning=Learning())
 
 
-def predictions(parameters: EngineParameters, frequency: int, baud: int) -> list[dict[str, Any]]:
+def predictions(parameters: EngineParameters, frequency: int, baud: int, slot: Board | None = None) -> list[dict[str, Any]]:
     """What the measured networks would reach on an engine.
 
     Parameters
@@ -105,6 +112,8 @@ def predictions(parameters: EngineParameters, frequency: int, baud: int) -> list
         Of the engine, Hz.
     baud : int
         Of the serial line.
+    slot : Board, optional
+        The board, if it is reached by PCI Express instead.
 
     Returns
     -------
@@ -116,7 +125,7 @@ def predictions(parameters: EngineParameters, frequency: int, baud: int) -> list
     for entry in measured()["networks"]:
         network = parse_network(entry["file"])
         reason = misfit(network, parameters)
-        reached = speed(network, parameters, frequency, baud) if reason is None else None
+        reached = speed(network, parameters, frequency, baud, slot) if reason is None else None
         result.append(
             {
                 "network": network.name,
@@ -134,9 +143,20 @@ def predictions(parameters: EngineParameters, frequency: int, baud: int) -> list
 def link_rate(network: Network, baud: int) -> float:
     """Training samples a second that a serial line carries, in the direction that is slower: packets and frames, without the escapes of
     bytes that look like flags, about one in 128."""
+    return baud / CHARACTER_BITS / max(line_bytes(request_words(network)), line_bytes(ANSWER_WORDS))
+
+
+def slot_rate(network: Network, board: Board, frequency: int) -> float:
+    """Training samples a second that PCI Express carries: what its lanes do, or the device, which takes a word in a cycle. What the
+    computer's driver and its interrupts take is not known here."""
+    slot = board.slot
+    return min(slot.lanes * PCIE_BYTES[slot.speed], 4 * frequency) / (4 * (request_words(network) + 1))
+
+
+def request_words(network: Network) -> int:
+    """Words of the request to learn a sample."""
     items = 4 if network.formats.input.width <= 8 else 2
-    to_device = 3 + -(-network.widths[0] // items)
-    return baud / CHARACTER_BITS / max(line_bytes(to_device), line_bytes(ANSWER_WORDS))
+    return 3 + -(-network.widths[0] // items)
 
 
 def line_bytes(words: int) -> int:

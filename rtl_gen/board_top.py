@@ -10,8 +10,12 @@ from amaranth.lib import wiring
 from amaranth.lib.cdc import AsyncFFSynchronizer
 from amaranth.lib.wiring import In, Out
 
+from ..firmware.errors import FrennError
 from ..firmware.parameters import EngineParameters
+from .axi_device import AxiDevice
+from .axi_stream import axi_ports
 from .boards import Board
+from .pcie import PcieCore, pcie_pins
 from .pll import PllSettings, pll_cells, pll_settings
 from .uart import BaudRate
 from .uart_device import UartDevice
@@ -41,20 +45,28 @@ class BoardDesign:
         Wished clock of the engine, Hz; the PLL makes the next one below that it can.
     baud : int
         Rate of the serial line.
+    link : str
+        How it is reached: one of the board's links.
 
     Raises
     ------
     FrennError
-        If the PLL cannot make the clock, or the clock not the baud rate.
+        If the PLL cannot make the clock, or the clock not the baud rate, or the board has no such link.
     """
 
     board: Board
     parameters: EngineParameters
     clock: int
     baud: int
+    link: str = "uart"
 
     def __post_init__(self) -> None:
-        BaudRate(self.link_frequency, self.baud)
+        if self.link not in self.board.links:
+            raise FrennError(f"{self.board.name} has no link {self.link!r}; legal are {', '.join(self.board.links)}")
+        if self.link == "uart":
+            BaudRate(self.link_frequency, self.baud)
+        else:
+            _ = self.pll
 
     @property
     def pll(self) -> PllSettings:
@@ -110,7 +122,7 @@ class _LongReset(Elaboratable):
 
 
 class BoardTop(wiring.Component):
-    """The whole of an FPGA: PLL, reset, and `UartDevice`.
+    """The whole of an FPGA: PLL, reset, and `UartDevice`, or `PcieCore` and `AxiDevice`.
 
     Parameters
     ----------
@@ -121,16 +133,19 @@ class BoardTop(wiring.Component):
     clock_p, clock_n : In
         The board's oscillator; the second one only if it is a pair.
     uart_rx, uart_tx : In, Out
-        The serial line, from and to the host.
+        The serial line, from and to the host; or
+    pcie_*
+        the slot, see `pcie.pcie_pins`.
 
     The engine runs in the domain ``sync``; the serial line and the byte link too, but on ECP5 in ``link``, from the PLL's second
     output. Both are held in reset from configuration until `RESET_CYCLES` cycles after the PLL has locked, and again whenever the
-    lock is lost.
+    lock is lost. With PCI Express the AXI4-Streams run in ``axi``, the core's clock, and both domains are in reset too while the core is.
     """
 
     def __init__(self, design: BoardDesign) -> None:
         self.design = design
-        ports = {"clock_p": In(1), "uart_rx": In(1), "uart_tx": Out(1)}
+        ports = {"clock_p": In(1)}
+        ports |= {"uart_rx": In(1), "uart_tx": Out(1)} if design.link == "uart" else pcie_pins(design.board.slot)
         if len(design.board.clock_pins) == 2:
             ports["clock_n"] = In(1)
         super().__init__(ports)
@@ -152,9 +167,27 @@ class BoardTop(wiring.Component):
             m.submodules.link_reset = _LongReset(locked, "link")
         for name, cell in pll_cells(design.pll, clock_in, sync.clk, locked, second).items():
             m.submodules[name] = cell
+        if design.link == "pcie":
+            self._add_pcie(m, locked)
+            return m
         m.submodules.reset = _LongReset(locked, "sync")
 
         rate = BaudRate(design.link_frequency, design.baud)
         m.submodules.device = device = UartDevice(design.parameters, rate, link_domain=design.link_domain)
         m.d.comb += [device.rx.eq(self.uart_rx), self.uart_tx.eq(device.tx)]
         return m
+
+    def _add_pcie(self, m: Module, locked: Signal) -> None:
+        m.submodules.pcie = core = PcieCore(self.design.board)
+        m.domains.axi = axi = ClockDomain("axi")
+        steady = Signal(name="steady")
+        m.d.comb += [axi.clk.eq(core.clock), steady.eq(locked & core.reset_n)]
+        m.submodules.reset = _LongReset(steady, "sync")
+        m.submodules.axi_reset = _LongReset(steady, "axi")
+        m.submodules.device = device = AxiDevice(self.design.parameters, core.pcie.width, domain="axi")
+        for name, member in axi_ports(core.pcie.width).items():
+            its, ours = getattr(core, name), getattr(device, name)
+            m.d.comb += ours.eq(its) if member.flow == In else its.eq(ours)
+        for name, member in pcie_pins(core.pcie).items():
+            its, ours = getattr(core, name), getattr(self, name)
+            m.d.comb += its.eq(ours) if member.flow == In else ours.eq(its)

@@ -47,6 +47,51 @@ class Uart:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pcie:
+    """A board's PCI Express, and how the vendor's DMA core is made for it.
+
+    Parameters
+    ----------
+    lanes : int
+    speed : str
+        Of a lane, as the core's options have it.
+    width, clock : int
+        Bits and Hz of the core's AXI4-Streams.
+    device : str
+        Device number, hexadecimal; one that the vendor's driver knows.
+    block : str
+        Place of the hard block.
+    reference : (str, str)
+        Pins of the slot's clock of 100 MHz.
+    reset, reset_standard : str
+        Pin of the slot's reset, and its electrical standard.
+    request : str or None
+        Pin by which the slot is asked for its clock.
+    transceivers : tuple of str
+        Places of the lanes' transceivers, where the board's wiring is not what the core takes for granted.
+    flash_bits : int
+        Width of the flash memory: the FPGA must be configured before the computer looks for it.
+    """
+
+    lanes: int
+    speed: str
+    width: int
+    clock: int
+    device: str
+    block: str
+    reference: tuple[str, str]
+    reset: str
+    reset_standard: str
+    request: str | None = None
+    transceivers: tuple[str, ...] = ()
+    flash_bits: int
+
+
+LINKS: Final = ("uart", "pcie")
+"""How boards are reached."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Resources:
     """What an FPGA has, from its data sheet.
 
@@ -96,6 +141,7 @@ class Board:
     clock_standard, pin_standard : str
         Electrical standard of the clock's pins, and of the serial line's.
     uart : Uart
+    pcie : Pcie or None
     resources : Resources
     external : str
         Memory beside the FPGA.
@@ -121,12 +167,31 @@ class Board:
     clock_standard: str
     pin_standard: str
     uart: Uart
+    pcie: Pcie | None = None
     resources: Resources
     external: str
     clocks: tuple[tuple[int, int], ...]
     loader: str
     volatile: bool = True
     status: str
+
+    @property
+    def slot(self) -> Pcie:
+        """Its PCI Express.
+
+        Raises
+        ------
+        FrennError
+            If it has none.
+        """
+        if self.pcie is None:
+            raise FrennError(f"{self.name} has no PCI Express")
+        return self.pcie
+
+    @property
+    def links(self) -> tuple[str, ...]:
+        """How it can be reached, of `LINKS`; what is built unless another one is asked for comes first."""
+        return ("uart",) if self.pcie is None else ("pcie", "uart")
 
     @property
     def lanes(self) -> int:
@@ -150,7 +215,6 @@ class Board:
 
 _BUILT = "bitstream by open tools"
 _PROJECT = "project for Vivado"
-_TOO_SMALL = "the smallest engine does not fit yet"
 
 _ULX3S = Board(
     name="ulx3s-85f",
@@ -259,11 +323,11 @@ _ALL = (
         uart=Uart(rx="6", tx="9", baud=1_000_000, by="FT2232H on the board (USB)"),
         resources=Resources(luts=5_280, multipliers=8, block_rams=30, block_kbits=4, large_rams=4, large_kbits=256),
         external="none",
-        clocks=((4, 24_000_000),),
+        clocks=((1, 24_000_000),),
         loader="ice40_generic",
         # As delivered, its jumpers join the programmer to the flash memory, not to the FPGA.
         volatile=False,
-        status=_TOO_SMALL,
+        status=_BUILT,
     ),
     Board(
         name="tang-nano-9k",
@@ -279,9 +343,9 @@ _ALL = (
         uart=Uart(rx="18", tx="17", baud=2_000_000, by="BL702 on the board (USB)"),
         resources=Resources(luts=8_640, multipliers=20, block_rams=26, block_kbits=18),
         external="8 MB PSRAM",
-        clocks=((4, 54_000_000),),
+        clocks=((1, 54_000_000),),
         loader="tangnano9k",
-        status=_TOO_SMALL,
+        status=_BUILT,
     ),
     _ARTY,
     replace(
@@ -304,7 +368,21 @@ _ALL = (
         clock_pins=("J19", "H19"),
         clock=200_000_000,
         clock_standard="DIFF_SSTL15",
-        uart=Uart(rx="J2", tx="K2", baud=3_000_000, by="a 3.3 V adapter on connector P2; PCIe is not used"),
+        uart=Uart(rx="J2", tx="K2", baud=3_000_000, by="a 3.3 V adapter on connector P2"),
+        pcie=Pcie(
+            lanes=4,
+            speed="5.0_GT/s",
+            width=128,
+            clock=125_000_000,
+            device="7024",
+            block="X0Y0",
+            reference=("F6", "E6"),
+            reset="J1",
+            reset_standard="LVCMOS33",
+            request="G1",
+            transceivers=("GTPE2_CHANNEL_X0Y6", "GTPE2_CHANNEL_X0Y4", "GTPE2_CHANNEL_X0Y5", "GTPE2_CHANNEL_X0Y7"),
+            flash_bits=4,
+        ),
         resources=Resources(luts=134_600, multipliers=740, block_rams=365, block_kbits=36),
         external="1 GB DDR3",
         loader="",
@@ -320,7 +398,19 @@ _ALL = (
         clock=125_000_000,
         clock_standard="LVDS",
         pin_standard="LVCMOS18",
-        uart=Uart(rx="G25", tx="K26", baud=921_600, by="CP2105 on the board (USB); PCIe is not used"),
+        uart=Uart(rx="G25", tx="K26", baud=921_600, by="CP2105 on the board (USB)"),
+        pcie=Pcie(
+            lanes=4,
+            speed="5.0_GT/s",
+            width=64,
+            clock=250_000_000,
+            device="8024",
+            block="X0Y0",
+            reference=("AB6", "AB5"),
+            reset="K22",
+            reset_standard="LVCMOS18",
+            flash_bits=8,
+        ),
         resources=Resources(luts=242_400, multipliers=1_920, block_rams=600, block_kbits=36),
         external="2 GB DDR4",
         clocks=((128, 100_000_000),),

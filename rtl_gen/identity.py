@@ -9,10 +9,10 @@ from typing import Final
 
 from .. import firmware
 
-TOP: Final = "uart_device"
-"""The module that all others of the machine are imported from; what a board adds around it is not part of the identity."""
+TOPS: Final = ("uart_device", "axi_device")
+"""The modules that all others of the machine are imported from; what a board adds around them is not part of the identity."""
 
-SHARED: Final = ("arithmetic", "counters", "formats", "framing", "isa", "protocol")
+SHARED: Final = ("arithmetic", "counters", "formats", "framing", "isa", "protocol", "transfer")
 """Modules of `frenn.firmware` whose tables and numbers are built into the gateware. Changes of `parameters` show in the
 fingerprint."""
 
@@ -20,7 +20,7 @@ fingerprint."""
 def modules() -> list[Path]:
     """The source files that the identity is of."""
     folder = Path(__file__).parent
-    found = {folder / f"{TOP}.py"}
+    found = {folder / f"{top}.py" for top in TOPS}
     waiting = list(found)
     while waiting:
         here = waiting.pop()

@@ -4,7 +4,7 @@
 from typing import Final
 
 import numpy as np
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, ValueLike, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, ValueLike, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -121,7 +121,7 @@ class LaneArray(wiring.Component):
     """Cycles from a command to its operands at the lanes."""
     forward_latency: Final = operand_time + Lane.chain_latency + 1
     update_latency: Final = operand_time + Lane.learned_latency + 1
-    clipped_latency: Final = operand_time + Lane.learned_latency + 3
+    clipped_latency: Final = operand_time + Lane.learned_latency + 4
     load_latency: Final = BROADCAST + 1 - FAN_OUT
     fetch_latency: Final = operand_time + 1
     step_latency: Final = BROADCAST + 1
@@ -233,7 +233,7 @@ class LaneArray(wiring.Component):
             ),
         ]
 
-        rows = fan_out(m, Cat(*(getattr(self.rows, name) for name in self.rows.signature.members)), count, "rows", cycles=2, leaf=4)
+        rows = fan_out(m, Cat(*(getattr(self.rows, name) for name in self.rows.signature.members)), count, "rows", cycles=4, leaf=4)
         for index, lane in enumerate(lanes):
             here = wiring.Signature({"rows": Out(row_signature(parameters))}).create(path=(f"lane_{index}",)).rows
             m.d.comb += Cat(*(getattr(here, name) for name in self.rows.signature.members)).eq(rows[index])
@@ -295,10 +295,10 @@ class LaneArray(wiring.Component):
         m.d.sync += plain_register(m, self.sum_valid, "sum_valid_register").eq(across | down)
 
         counted = delay(m, learning, self.clipped_latency - 1, "counted")
-        flags = Cat(lane.clipped for lane in lanes)
-        parts = [Signal(range(17), name=f"clipped_{index}", reset_less=True) for index in range(-(-count // 16))]
-        halves = [Signal(range(9), name=f"clipped_half_{index}", reset_less=True) for index in range(-(-count // 8))]
-        m.d.sync += [half.eq(sum(flags[8 * index : 8 * index + 8])) for index, half in enumerate(halves)]
-        m.d.sync += [part.eq(sum(halves[2 * index : 2 * index + 2])) for index, part in enumerate(parts)]
-        m.d.sync += plain_register(m, self.clipped, "clipped_register").eq(Mux(counted, sum(parts), 0))
+        # Few flags at a time, since their lanes are far apart.
+        clips: list[Value] = [delay(m, lane.clipped, 1, f"flag_{index}") for index, lane in enumerate(lanes)]
+        for size in (8, 4):
+            groups = [clips[index : index + size] for index in range(0, len(clips), size)]
+            clips = [delay(m, sum(group, Const(0, 1)), 1, f"clips_{size}_{index}") for index, group in enumerate(groups)]
+        m.d.sync += plain_register(m, self.clipped, "clipped_register").eq(Mux(counted, sum(clips), 0))
         return m

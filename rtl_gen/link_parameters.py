@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from ..firmware.errors import FrennError
 from ..firmware.framing import CREDIT_WORDS, MAX_FRAME_WORDS
+from ..firmware.parameters import EngineParameters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,3 +53,8 @@ class LinkParameters:
                 raise FrennError(f"link: {name} is {value}; legal is a power of two")
         if self.transmit_words <= self.frame_words:
             raise FrennError(f"link: transmit_words is {self.transmit_words}; legal is more than frame_words, {self.frame_words}")
+
+
+def link_for(parameters: EngineParameters) -> LinkParameters:
+    """The link of an engine where none is asked for: small buffers for an engine of one lane, whose FPGA has little memory."""
+    return LinkParameters(frame_words=64, receive_words=256, transmit_words=128) if parameters.lanes == 1 else LinkParameters()

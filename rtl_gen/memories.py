@@ -5,7 +5,9 @@ from typing import Final, NamedTuple
 
 from amaranth.hdl import Shape
 
-from ..firmware.arithmetic import SLOPE_FRACTION
+from ..firmware.arithmetic import RECIPROCAL_FRACTION, RECIPROCAL_INDEX_BITS, SLOPE_FRACTION
+from ..firmware.counters import NAMES
+from ..firmware.isa import INSTRUCTION_WORDS
 from ..firmware.parameters import EngineParameters
 from .event_list import INDEX_BITS
 from .instruction import INSTRUCTION_BITS
@@ -50,6 +52,20 @@ def block_memories(parameters: EngineParameters) -> list[MemoryShape]:
         *(MemoryShape(f"lengths of {name}", INDEX_BITS, parameters.program_depth) for name, _ in lists),
         MemoryShape("program", INSTRUCTION_BITS, parameters.program_depth),
         MemoryShape("counters", COUNTER_BITS, TURN),
+    ]
+
+
+def serial_memories(parameters: EngineParameters) -> list[MemoryShape]:
+    """Every memory of a `SerialDevice` but that of the weights."""
+    vector, depth = parameters.vector_bits, parameters.neuron_depth
+    return [
+        MemoryShape("drives", parameters.drive_bits, depth),
+        MemoryShape("states", vector + SLOPE_FRACTION + 1, depth),
+        MemoryShape("deviations", vector, depth),
+        MemoryShape("changes", vector + 1, depth),
+        MemoryShape("program", 32, INSTRUCTION_WORDS * parameters.program_depth),
+        MemoryShape("counters", 16, 4 * len(NAMES)),
+        MemoryShape("reciprocals", RECIPROCAL_FRACTION + 1, 1 << RECIPROCAL_INDEX_BITS),
     ]
 
 

@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..firmware.arithmetic import IntArray
 from ..firmware.counters import NAMES
-from .pipeline import delay, plain_register
+from .pipeline import REPLICA, delay, plain_register
 from .primitives.block_memory import BlockMemory
 
 COUNTER_BITS: Final = 48
@@ -76,7 +76,7 @@ class PerformanceCounters(wiring.Component):
         for index, (name, bits) in enumerate(self.step_bits.items()):
             part = Signal(bits + TURN.bit_length() - 1, name=name)
             visited = Signal(name=f"{name}_visited", reset_less=True)
-            step = Signal(bits, name=f"{name}_step", reset_less=True)
+            step = Signal(bits, name=f"{name}_step", reset_less=True, attrs=REPLICA)
             m.d.sync += [
                 step.eq(getattr(self, f"step_{name}")),
                 visited.eq(turn == (index - 1) % TURN),

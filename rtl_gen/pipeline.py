@@ -38,12 +38,12 @@ def plain_register(m: Module, port: ValueLike, name: str) -> Signal:
 def fan_out(m: Module, value: ValueLike, count: int, name: str, *, cycles: int = 3, leaf: int = 8) -> list[Value]:
     """A value as it was ``cycles`` cycles ago, at each of ``count`` places, through a tree of registers.
 
-    A register of the last level serves ``leaf`` neighbours, one before it up to eight registers. The registers carry the attribute
+    A register of the last level serves ``leaf`` neighbours, one before it up to four registers. The registers carry the attribute
     ``replica``, by which a synthesis script keeps the equal ones apart.
     """
     sizes = [-(-count // leaf)]
     while len(sizes) < cycles:
-        sizes.insert(0, -(-sizes[0] // 8))
+        sizes.insert(0, -(-sizes[0] // 4))
     level = [Value.cast(value)]
     for depth, size in enumerate(sizes):
         registers = [Signal(level[0].shape(), name=f"{name}_{depth}_{index}", reset_less=True, attrs=REPLICA) for index in range(size)]

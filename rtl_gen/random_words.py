@@ -17,7 +17,7 @@ class RandomWords(wiring.Component):
     Ports
     -----
     seed, step : In, 32
-        Stable while columns are under way.
+        Stable from the cycle before the first column while columns are under way.
     column : In, 20
     turn : In, 5
         Positions by which the word is turned left: 5 times the number of the row block's first row.
@@ -42,12 +42,13 @@ class RandomWords(wiring.Component):
         a, b = self.column, self.step
         for index in range(MIX_ROUNDS):
             left, right = Signal(32, reset_less=True, name=f"a{index}"), Signal(32, reset_less=True, name=f"b{index}")
-            wide = Signal(32, name=f"wide{index}")
+            wide, key = Signal(32, name=f"wide{index}"), Signal(32, name=f"key{index}", reset_less=True)
             mixed = Signal(32, name=f"mixed{index}")
             m.d.comb += [
                 wide.eq(a),
-                mixed.eq((wide.rotate_left(24) + b)[:32] ^ (self.seed + Const(0x9E3779B9 * index & 0xFFFFFFFF, 32))[:32]),
+                mixed.eq((wide.rotate_left(24) + b)[:32] ^ key),
             ]
+            m.d.sync += key.eq(self.seed + Const(0x9E3779B9 * index & 0xFFFFFFFF, 32))
             m.d.sync += [left.eq(mixed), right.eq(b.rotate_left(3) ^ mixed)]
             a, b = left, right
         turn = delay(m, self.turn, MIX_ROUNDS, "turn")

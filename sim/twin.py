@@ -35,7 +35,7 @@ POLL: Final = 2_000
 LAST: Final = 1 << 32
 """The bit of a packet word that marks the last one."""
 
-STREAMS: Final = {"packets": ("request", "answer"), "bytes": ("rx", "tx"), "uart": ("rx", "tx")}
+STREAMS: Final = {"packets": ("request", "answer"), "bytes": ("rx", "tx"), "uart": ("rx", "tx"), "transfers": ("rx", "tx")}
 
 QUIET: Final = {"bytes": 16, "uart": 256}
 """Cycles without a byte after which a read of the byte link is over; on a serial line more than a character."""
@@ -104,7 +104,7 @@ def build(parameters: EngineParameters, link: str = "packets", *, optimize: int 
     Parameters
     ----------
     parameters : EngineParameters
-    link : {"packets", "bytes", "uart"}
+    link : {"packets", "bytes", "uart", "transfers"}
     optimize : int
         Optimization level of the compiler, 0 to 3.
     progress : callable
@@ -146,7 +146,7 @@ def compile_device(generate: Callable[[Path], list[str]], name: str, link: str, 
         there: files, and options beside the usual ones.
     name : str
         Of the library in the cache, without suffix: equal if, and only if, the library is the same.
-    link : {"packets", "bytes", "uart"}
+    link : {"packets", "bytes", "uart", "transfers"}
     flags : list of str
         Of the compiler.
     tell : callable
@@ -383,9 +383,57 @@ class ByteTwin:
         self._library.close()
 
 
+class TransferTwin:
+    """A simulated device behind transfers: what a DMA core is to a board.
+
+    Parameters
+    ----------
+    path : Path
+        Shared library, from `build` with the link ``transfers``.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._library = _Library(path)
+        self._buffer = np.zeros(1 << 12, dtype=np.uint64)
+        self._torn = b""
+
+    @property
+    def cycles(self) -> int:
+        """Clock cycles simulated so far."""
+        return self._library.cycles
+
+    @property
+    def pending(self) -> int:
+        """Words that the device has not taken."""
+        return self._library.pending
+
+    def write(self, data: bytes) -> None:
+        """Queue bytes of a transfer."""
+        data = self._torn + data
+        whole = len(data) & ~3
+        self._torn = data[whole:]
+        self._library.send(np.frombuffer(data[:whole], dtype="<u4"))
+
+    def end(self) -> None:
+        """End a transfer that may be torn: a word more is of no piece."""
+        self._torn = b""
+        self._library.send(np.array([LAST], dtype=np.uint64))
+
+    def read(self) -> bytes:
+        """Simulate at most `POLL` cycles, and return what came: of no more than one transfer, perhaps nothing."""
+        words = self._library.run(self._buffer, stop=LAST, quiet=POLL, stride=POLL)
+        return words.astype("<u4").tobytes()
+
+    def close(self) -> None:
+        """Release the simulation; may be called again."""
+        self._library.close()
+
+
 def open_twin(
     parameters: EngineParameters, link: str = "packets", *, optimize: int = 1, progress: Callable[[str], None] | None = None
-) -> Twin | ByteTwin:
+) -> Twin | ByteTwin | TransferTwin:
     """Build, or find, the twin of an engine and start it; see `build`."""
     path = build(parameters, link, optimize=optimize, progress=progress)
+    if link == "transfers":
+        return TransferTwin(path)
     return Twin(path) if link == "packets" else ByteTwin(path, link)

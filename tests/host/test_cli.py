@@ -313,7 +313,7 @@ BAD = {
     "no TOML": (with_network("layers = [64,"), "is no TOML"),
     "too large for the engine": (with_network(NETWORK, "--engine", "tiny"), "neuron_depth must be 82, the engine has 64"),
     "lanes": (lambda: ["--lanes", "7"], "multiple of 4"),
-    "no lanes": (lambda: ["--lanes", "0"], "4 to 128"),
+    "no lanes": (lambda: ["--lanes", "0"], "1 to 128"),
     "epochs": (lambda: ["--epochs", "0"], "epochs is 0"),
     "seed": (lambda: ["--seed", "-1"], "seed is -1"),
     "no samples": (lambda: ["--samples", "0"], "choose 1 to 1437"),

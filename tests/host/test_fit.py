@@ -38,7 +38,7 @@ def test_own_engine_fills_the_board(name: str) -> None:
     assert parameters.lanes <= board.lanes
     if shortage(board, parameters) is None:
         deeper = replace(parameters, weight_depth=parameters.weight_depth + 1024)
-        assert estimate(board, deeper)["block_rams"].overflows
+        assert any(estimate(board, deeper)[kind].overflows for kind in ("block_rams", "large_rams") if kind in estimate(board, deeper))
     else:
         # Nothing fits: the build will say by how much.
         assert parameters == PRESETS["tiny"]
@@ -107,7 +107,7 @@ def test_every_choice_can_be_overridden() -> None:
         fit_engine(ULX3S, lane=3)
     assert parse_choice("weight=S0.8") == ("weight", Format(True, 0, 8)) and parse_choice("row_depth=64") == ("row_depth", 64)
     for text, told in (
-        ("lanes", "lanes is an integer, as in --set lanes=4"),
+        ("lanes", "lanes is an integer, as in --set lanes=1"),
         ("weight=9", "'9' is no number format"),
         ("x=1", "no parameter 'x'"),
     ):
@@ -149,7 +149,7 @@ def test_check_tells_every_board(capsys: pytest.CaptureFixture[str]) -> None:
     assert reached is not None
     cells = [cell for cell in lines["ulx3s-85f"].split() if cell not in ("<=", ">=")]
     assert cells[:5] == ["ulx3s-85f", f"{parameters.lanes}", f"{estimate(ULX3S, parameters)['block_rams'].used}", "of", "208"]
-    assert cells[-5:] == [f"{clock / 1e6:g}", f"{reached.cycles:.0f}", f"{reached.engine:.0f}", f"{reached.line:.0f}", "line"]
+    assert cells[-5:] == [f"{clock / 1e6:g}", f"{reached.cycles:.0f}", f"{reached.engine:.0f}", f"{reached.line:.0f}", "link"]
 
 
 @pytest.mark.parametrize("network", [LITTLE, Network.chain([20, 9, 3, 6, 5], name="long", seed=1)], ids=lambda network: network.name)
@@ -174,6 +174,37 @@ def test_dense_cycles_are_those_of_the_twin(network: Network, rng: np.random.Gen
             driver.train(inputs[:count], labels[:count], 0, network.learning.rate_at(0))
             totals.append(driver.counters()["cycles"])
         assert 0 <= 20 * sample_cycles(network, parameters) - (totals[1] - totals[0]) <= 20 * (unused + BETWEEN)
+
+
+@pytest.mark.parametrize("network", [LITTLE, Network.chain([20, 9, 3, 6, 5], name="long", seed=1)], ids=lambda network: network.name)
+def test_no_sample_takes_more_than_the_dense_cycles_of_one_lane(network: Network, rng: np.random.Generator) -> None:
+    parameters = EngineParameters.for_network(network, 1)
+    program = compile_network(network, parameters)
+    inputs, labels = rng.integers(0, 256, (24, network.widths[0])), rng.integers(0, network.widths[-1], 24)
+    with Driver(Twin(build(parameters, optimize=0)), program, skip=0) as driver:
+        driver.load(network.initial_weights())
+        totals = []
+        for count in (4, 24):
+            driver.clear_counters()
+            driver.train(inputs[:count], labels[:count], 0, network.learning.rate_at(0))
+            counters = driver.counters()
+            totals.append(counters["cycles"])
+            assert 0.8 * dense_cycles(program) * count < counters["run_cycles"] <= dense_cycles(program) * count
+            assert counters["run_cycles"] < counters["cycles"]
+        assert totals[1] - totals[0] <= 20 * sample_cycles(network, parameters)
+        driver.clear_counters()
+        driver.infer(inputs[:1])
+        assert driver.counters()["run_cycles"] <= dense_cycles(program, training=False)
+
+
+def test_small_boards_have_an_engine_of_one_lane() -> None:
+    icebreaker, tang = find_board("icebreaker"), find_board("tang-nano-9k")
+    own = fit_engine(icebreaker)
+    assert (own.lanes, own.weight_depth, own.neuron_depth) == (1, 65536, 1024)
+    compile_network(load_network(EXAMPLES / "mnist-2x64.toml"), own)
+    assert fit_engine(tang).lanes == 1
+    for board in (icebreaker, tang):
+        compile_network(load_network(EXAMPLES / "digits.toml"), fit_engine(board))
 
 
 # One frame, and one input word more than fits into one.

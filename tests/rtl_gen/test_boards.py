@@ -13,15 +13,16 @@ from frenn.rtl_gen.board_top import NAME, BoardDesign
 from frenn.rtl_gen.boards import BOARDS, FAMILIES, find_board
 from frenn.rtl_gen.build import build_plan, vivado_script
 from frenn.rtl_gen.constraints import constraints
+from frenn.rtl_gen.pcie import CORE
 from frenn.rtl_gen.pll import pll_cells
 
 ONE_OF_EACH = ("ulx3s-85f", "icebreaker", "tang-nano-9k", "arty-a7-35t", "kcu105")
 CELLS = {"ecp5": "EHXPLLL", "ice40": "SB_PLL40_PAD", "gowin": "rPLL", "xilinx7": "MMCME2_BASE", "ultrascale": "MMCME3_BASE"}
 
 
-def design(name: str, preset: str = "tiny") -> BoardDesign:
-    board = find_board(name)
-    return BoardDesign(board=board, parameters=PRESETS[preset], clock=board.engine_clock(PRESETS[preset].lanes), baud=board.uart.baud)
+def design(name: str, preset: str = "tiny", link: str = "uart") -> BoardDesign:
+    board, parameters = find_board(name), PRESETS[preset]
+    return BoardDesign(board=board, parameters=parameters, clock=board.engine_clock(parameters.lanes), baud=board.uart.baud, link=link)
 
 
 @pytest.mark.parametrize("name", BOARDS)
@@ -31,7 +32,7 @@ def test_table(name: str) -> None:
     assert board.family in FAMILIES
     assert len(board.clock_pins) in (1, 2)
     lanes = [count for count, _ in board.clocks]
-    assert lanes == sorted(set(lanes)) and set(lanes) <= {4, 8, 16, 32, 64, 128}
+    assert lanes == sorted(set(lanes)) and set(lanes) <= {1, 4, 8, 16, 32, 64, 128}
     for count, clock in board.clocks:
         assert board.engine_clock(count) == board.engine_clock(count - 1) == clock
         made = replace(design(name), clock=clock)
@@ -148,3 +149,105 @@ def test_vivado_script_is_tcl(name: str, part: str) -> None:
     ran = tcl.splitlist(tcl.eval("set ::ran"))
     assert [line.split()[0] for line in ran] == commands
     assert ran[0] == f"create_project -in_memory -part {part}"
+
+
+def run_tcl(script: str, commands: list[str]) -> list[str]:
+    """The commands that a script runs, of those that Vivado would know; what asks for something gets its name."""
+    tkinter = pytest.importorskip("tkinter")
+    tcl = tkinter.Tcl()
+    for command in commands:
+        tcl.eval(f'proc {command} {{args}} {{ lappend ::ran "{command} $args" }}')
+    tcl.eval("proc get_timing_paths {args} { return path }\nproc get_property {args} { return 0.125 }")
+    for query in ("current_project", "get_ips", "get_cells"):
+        tcl.eval(f'proc {query} {{args}} {{ return "<{query} $args>" }}')
+    tcl.eval('rename file {}\nproc file {args} { lappend ::ran "file $args" }')
+    tcl.eval(script)
+    return list(tcl.splitlist(tcl.eval("set ::ran")))
+
+
+def instances(verilog_text: str) -> dict[str, dict[str, str]]:
+    """By module, the type of each instance in it."""
+    modules = re.findall(r"^module (\\\S+|\w+)\s*\(.*?^endmodule", verilog_text, re.MULTILINE | re.DOTALL)
+    bodies = re.split(r"^module (?:\\\S+|\w+)\s*\(", verilog_text, flags=re.MULTILINE)[1:]
+    found = {}
+    for name, body in zip(modules, bodies, strict=True):
+        cells = re.findall(r"^  (\\\S+|\w+) +(?:#\(.*?\n  \) )?(\w+) \(\n", body, re.MULTILINE | re.DOTALL)
+        found[name.lstrip("\\")] = {instance: kind.lstrip("\\") for kind, instance in cells}
+    return found
+
+
+@pytest.mark.parametrize("name", ["nitefury", "kcu105"])
+def test_pcie_project_names_what_exists(name: str) -> None:
+    """Files, modules, ports, instances, pins and registers that scripts and constraints name are those of the Verilog."""
+    made = design(name, link="pcie")
+    plan = build_plan(made)
+    text, script, pins, crossing, stub = (
+        plan.files[file] for file in (f"{NAME}.v", "build.tcl", f"{NAME}.xdc", "crossing.xdc", f"{CORE}.v")
+    )
+    assert set(re.findall(r"^read_\w+ (\S+)$", script, re.MULTILINE)) == {f"{NAME}.v", f"{NAME}.xdc", "crossing.xdc"}
+    assert set(re.findall(r"-lib (\S+)", plan.files["synthesis.ys"])) == {f"{CORE}.v"}
+    assert f"synth_design -top {NAME}\n" in script
+    top = re.search(rf"^module {NAME}\((.*?)\);", text, re.MULTILINE | re.DOTALL)
+    assert top is not None
+    ports = set(re.findall(r"\w+", top[1]))
+    lanes = {f"pcie_{way}_{side}" for way in ("rx", "tx") for side in "pn"}
+    assert set(re.findall(r"get_ports (\w+)", pins)) == ports - lanes and lanes < ports
+    for port in ports - lanes:
+        assert re.search(rf"PACKAGE_PIN \S+ .*\[get_ports {port}\]", pins), port
+    # The core's ports in the Verilog are those that its options make it have, and that the stub tells Yosys.
+    cells = instances(text)
+    assert cells[NAME]["pll"] == CELLS[made.board.family] and cells[cells[NAME]["pcie"]]["dma"] == CORE
+    dma = re.search(rf"^  {CORE} dma \((.*?)\n  \);", text, re.MULTILINE | re.DOTALL)
+    assert dma is not None
+    assert set(re.findall(r"\.(\w+)\(", dma[1])) == set(re.findall(r"put \[\d+:0\] (\w+)", stub))
+    slot = made.board.slot
+    width = f"{slot.width - 1}:0"
+    assert f"output [{width}] m_axis_h2c_tdata_0" in stub and f"input [{width}] s_axis_c2h_tdata_0" in stub
+    assert f"-module_name {CORE} " in script and f"CONFIG.axi_data_width {{{slot.width}_bit}}" in script
+    assert f"CONFIG.axisten_freq {{{slot.clock // 10**6}}}" in script and "CONFIG.xdma_axi_intf_mm {AXI_Stream}" in script
+    # Pins by the path of their instances.
+    for path in re.findall(r"get_pins (\S+?)\]", crossing):
+        *way, pin = path.split("/")
+        module = NAME
+        for instance in way:
+            module = cells[module][instance]
+        assert re.search(rf"^  {module} (#\((?s:.*?)\n  \) )?{way[-1]} \((\n    \..*)*?\n    \.{pin}\(", text, re.MULTILINE), path
+    for register in re.findall(r"NAME =~ \*(\w+)_reg\*", crossing):
+        assert re.search(rf"^  reg (\[\d+:0\] )?{register}\b", text, re.MULTILINE)
+    # Where the engine's clock is slower than the core's, a pointer's bits differ by less than one of the core's.
+    assert crossing.count(f"-datapath_only {1e9 / slot.clock:.3f} ") == 2
+
+
+@pytest.mark.parametrize("name", ["nitefury", "kcu105"])
+def test_pcie_script_is_tcl(name: str) -> None:
+    made = ["create_project", "create_ip", "set_property", "reset_property", "generate_target", "synth_ip", "read_verilog", "read_xdc"]
+    made += ["synth_design", "opt_design", "place_design", "phys_opt_design", "route_design", "report_utilization"]
+    made += ["report_timing_summary", "write_bitstream"]
+    board = find_board(name)
+    ran = run_tcl(vivado_script(board, "pcie"), made)
+    order = [
+        "create_project",
+        "create_ip",
+        "generate_target",
+        "synth_ip",
+        "read_verilog",
+        "synth_design",
+        "place_design",
+        "write_bitstream",
+    ]
+    places = [next(place for place, line in enumerate(ran) if line.startswith(command)) for command in order]
+    assert places == sorted(places)
+    options = next(line for line in ran if line.startswith("set_property -dict"))
+    assert f"CONFIG.pl_link_cap_max_link_width X{board.slot.lanes} " in options and "<get_ips frenn_dma>" in options
+    moved = [line for line in ran if line.startswith("set_property LOC")]
+    assert [line.split()[2] for line in moved] == list(board.slot.transceivers)
+    for lane, line in enumerate(moved):
+        assert f"*pipe_lane?{lane}?.gt_wrapper_i*gtpe2_channel_i" in line
+
+
+def test_a_board_has_the_links_it_has() -> None:
+    with pytest.raises(FrennError, match="ulx3s-85f has no link 'pcie'; legal are uart"):
+        design("ulx3s-85f", link="pcie")
+    with pytest.raises(FrennError, match="ulx3s-85f has no PCI Express"):
+        _ = find_board("ulx3s-85f").slot
+    assert [name for name, board in BOARDS.items() if board.links[0] == "pcie"] == ["nitefury", "kcu105"]

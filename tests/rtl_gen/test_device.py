@@ -4,16 +4,16 @@
 from pathlib import Path
 
 import pytest
-from frenn.rtl_gen.device import Device
+from frenn.rtl_gen.devices import make_device
 from frenn.sim.benches.device import example
 from frenn.sim.benches.runner import run
 
 
-@pytest.mark.parametrize(("lanes", "wide"), [(4, True), (12, False)])
+@pytest.mark.parametrize(("lanes", "wide"), [(1, True), (1, False), (4, True), (12, False)])
 def test_device(seed: int, tmp_path: Path, lanes: int, wide: bool) -> None:
     _, parameters = example(lanes, wide)
     run(
-        Device(parameters),
+        make_device(parameters),
         "frenn.sim.benches.device",
         name="device",
         seed=seed,

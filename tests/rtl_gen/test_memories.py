@@ -13,7 +13,8 @@ from frenn.firmware.parameters import PRESETS, EngineParameters
 from frenn.rtl_gen.boards import BOARDS, find_board
 from frenn.rtl_gen.byte_device import ByteDevice
 from frenn.rtl_gen.estimate import FULL, estimate, shortage
-from frenn.rtl_gen.memories import block_memories, block_rams, distributed_memories, link_memories
+from frenn.rtl_gen.link_parameters import link_for
+from frenn.rtl_gen.memories import block_memories, block_rams, distributed_memories, link_memories, serial_memories
 from frenn.rtl_gen.primitives.block_memory import BlockMemory
 from frenn.rtl_gen.primitives.technology import Technology
 
@@ -46,6 +47,18 @@ def test_memories_are_those_of_the_gateware(parameters: EngineParameters, monkey
     )
 
 
+def test_memories_of_one_lane_are_those_of_the_gateware() -> None:
+    parameters = replace(PRESETS["micro"], weight_depth=20_000)
+    text = rtlil.convert(ByteDevice(parameters), platform=Technology.ICE40, emit_src=False)
+    found = Counter((int(width), int(size)) for width, size in re.findall(r"^  memory width (\d+) size (\d+) ", text, re.MULTILINE))
+    # The table of reciprocals becomes a memory in synthesis.
+    wanted = Counter((memory.bits, memory.depth) for memory in [*serial_memories(parameters), *link_memories(link_for(parameters))])
+    assert found == wanted - Counter({(13, 256): 1})
+    use = estimate(find_board("icebreaker"), parameters)
+    for cell, kind in (("SB_SPRAM256KA", "large_rams"), ("SB_MAC16", "multipliers")):
+        assert len(re.findall(rf"^  cell \\{cell} ", text, re.MULTILINE)) == use[kind].used
+
+
 # Counted in netlists of whole boards that Yosys made.
 @pytest.mark.parametrize(
     ("preset", "blocks", "multipliers", "luts"), [("tiny", 21, 7, 8668), ("small", 30, 19, 12320), ("medium", 201, 67, 34085)]
@@ -61,6 +74,7 @@ def test_shortage_names_what_is_short() -> None:
     assert shortage(board, PRESETS["medium"]) is None
     assert shortage(board, PRESETS["large"]) == "407 block RAMs of 208"
     small = find_board("tang-nano-9k")
+    assert shortage(small, PRESETS["micro"]) is None
     used = estimate(small, PRESETS["tiny"])["luts"].used
     assert FULL * small.resources.luts < used
     told = shortage(small, PRESETS["tiny"])

@@ -98,7 +98,10 @@ def draw_network(generator: np.random.Generator, draw_edges: DrawEdges) -> Netwo
 
 def draw_engine(generator: np.random.Generator, network: Network) -> EngineParameters:
     """The smallest engine of some lanes, or one that is larger here and there."""
-    smallest = EngineParameters.for_network(network, 4 * integer(generator, 1, 6))
+    lanes = 4 * integer(generator, 1, 6)
+    if generator.random() < 0.25 and not network.relaxation.literal:
+        lanes = 1
+    smallest = EngineParameters.for_network(network, lanes)
     if generator.random() < 0.5:
         return smallest
     larger = {}
