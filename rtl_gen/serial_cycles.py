@@ -5,8 +5,8 @@ from typing import Final
 
 from ..firmware.arithmetic import MIX_ROUNDS
 from ..firmware.isa import INSTRUCTION_WORDS, Instruction, Op
-from .primitives.multiplier import Multiplier
 from .interlock import ARRAY_OPS
+from .primitives.multiplier import Multiplier
 from .serial_neurons import MOST
 
 FETCHED: Final = INSTRUCTION_WORDS + 2

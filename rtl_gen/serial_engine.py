@@ -11,9 +11,9 @@ from ..firmware.isa import INSTRUCTION_WORDS, Op
 from ..firmware.parameters import EngineParameters
 from .event_list import INDEX_BITS
 from .instruction import INSTRUCTION, INSTRUCTION_BITS
+from .interlock import ARRAY_OPS
 from .primitives.single_port_memory import SinglePortMemory
 from .primitives.small_memory import SmallMemory
-from .interlock import ARRAY_OPS
 from .serial_counters import SerialCounters
 from .serial_neurons import SerialNeurons
 from .serial_products import SerialProducts
