@@ -13,8 +13,8 @@ from .primitives.multiplier import ECP5_BITS, ICE40_BITS
 from .primitives.single_port_memory import SPRAM_WORDS
 from .usage import NAMES, Use
 
-DEVICE_LUTS: Final = 7000
-LANE_LUTS: Final = 335
+DEVICE_LUTS: Final = 7700
+LANE_LUTS: Final = 370
 """LUTs of 4 inputs, without memories, of a device of no lanes and of each lane: a line through syntheses for ECP5 of the presets
 tiny, small and medium, to a few per cent."""
 

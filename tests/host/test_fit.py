@@ -250,6 +250,7 @@ def test_account_of_cycles_is_that_of_the_counters(capsys: pytest.CaptureFixture
 
     path = tmp_path / "long.toml"
     path.write_text('name = "long"\nseed = 1\nlayers = [20, 9, 3, 6, 5]\n')
+    capsys.readouterr()
     assert main(["check", str(path), "--cycles", "--lanes", "8"]) == 0
     head, _, *rows, total = capsys.readouterr().out.splitlines()
     assert f"{accounts[-1].cycles} cycles on 8 lanes" in head
