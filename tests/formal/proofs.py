@@ -8,15 +8,32 @@ SymbiYosys does too, with half a dozen processes for each proof where one is eno
 
 import inspect
 import os
+import re
 import subprocess
 import sys
 import sysconfig
 from pathlib import Path
-from types import FrameType, ModuleType
+from types import FrameType, ModuleType, SimpleNamespace
 from typing import Any, Final
+from unittest.mock import patch
 
 from amaranth.back import rtlil
-from amaranth.hdl import Assert, Assume, ClockDomain, DomainRenamer, EnableInserter, Fragment, Module, ShapeLike, Signal, Value, ValueLike
+from amaranth.hdl import (
+    Array,
+    Assert,
+    Assume,
+    ClockDomain,
+    DomainRenamer,
+    Elaboratable,
+    EnableInserter,
+    Fragment,
+    Module,
+    Shape,
+    ShapeLike,
+    Signal,
+    Value,
+    ValueLike,
+)
 from vcd.common import VarType
 from vcd.reader import TokenKind, tokenize
 
@@ -43,7 +60,9 @@ class Refuted(AssertionError):
     def __init__(self, claims: tuple[str, ...], trace: dict[str, list[int]], why: str) -> None:
         self.claims = claims
         self.trace = trace
-        shown = {name: values for name, values in sorted(trace.items()) if not name.startswith("hidden") and f"dut.{name}" not in trace}
+        shown = {
+            name: values for name, values in sorted(trace.items()) if not re.search(r"[$<]|^hidden", name) and f"dut.{name}" not in trace
+        }
         wide = [max(len(f"{value:x}") for value in column) for column in zip(*shown.values(), strict=True)]
         rows = [
             f"  {name:32} " + " ".join(f"{value:>{width}x}" for value, width in zip(values, wide, strict=True))
@@ -78,15 +97,19 @@ class Bench:
         self._started = Signal(name="hidden_started")
         self.m.d.sync += self._started.eq(1)
 
-    def add(self, component: Any, name: str = "dut", enables: dict[str, Signal] | None = None) -> dict[str, Any]:
+    def add(
+        self, component: Any, *, enables: dict[str, Signal] | None = None, stubs: dict[str, Any] | None = None, name: str = "dut"
+    ) -> dict[str, Any]:
         """Add a component; give what its `elaborate` calls by a name, for claims about registers inside.
 
         Parameters
         ----------
         component : Elaboratable
-        name : str
         enables : dict of str to Signal, optional
             Clock domains of the component, and when each has an edge.
+        stubs : dict of str to object, optional
+            What stands for names of the component's module while it is built: parts that are left to the solver.
+        name : str
         """
 
         def watch(frame: FrameType, event: str, argument: object) -> None:
@@ -97,7 +120,8 @@ class Bench:
         before = sys.getprofile()
         sys.setprofile(watch)
         try:
-            fragment = Fragment.get(component, None)
+            with patch.dict(component.elaborate.__func__.__globals__, stubs or {}):
+                fragment = Fragment.get(component, None)
         finally:
             sys.setprofile(before)
         if enables:
@@ -169,6 +193,54 @@ class Bench:
         kept = text.count("yosys-smt2-assert")
         assert kept == len(self.claims), f"{len(self.claims)} claims, of which {kept} are not constant"
         return directory / "bench.smt2"
+
+
+class AnyMemory(Elaboratable):
+    """Stands for `amaranth.lib.memory.Memory` with one write and one synchronous read port; what is read is left to the solver.
+
+    Attributes
+    ----------
+    read_data : Signal
+        To be driven.
+    """
+
+    def __init__(self, *, shape: ShapeLike, depth: int, init: object) -> None:
+        self.read_data = Signal(Shape.cast(shape).width)
+        address = range(depth)
+        self._write = SimpleNamespace(addr=Signal(address), data=Signal(shape), en=Signal())
+        self._read = SimpleNamespace(addr=Signal(address), data=Signal(shape), en=Signal(init=1))
+
+    def write_port(self) -> SimpleNamespace:
+        return self._write
+
+    def read_port(self) -> SimpleNamespace:
+        return self._read
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.d.comb += Value.cast(self._read.data).eq(self.read_data)
+        return m
+
+
+class RegisterMemory(AnyMemory):
+    """The same with its rows as registers, so that claims can name them.
+
+    Attributes
+    ----------
+    rows : list of Signal
+    """
+
+    def __init__(self, *, shape: ShapeLike, depth: int, init: object) -> None:
+        super().__init__(shape=shape, depth=depth, init=init)
+        self.rows = [Signal.like(self.read_data, name=f"row{index}") for index in range(depth)]
+
+    def elaborate(self, platform: object) -> Module:
+        m = super().elaborate(platform)
+        with m.If(self._read.en):
+            m.d.sync += self.read_data.eq(Array(self.rows)[self._read.addr])
+        with m.If(self._write.en):
+            m.d.sync += Array(self.rows)[self._write.addr].eq(self._write.data)
+        return m
 
 
 class Queue:

@@ -61,7 +61,11 @@ def test_every_pair_of_clocks(tmp_path: Path) -> None:
         ("self.i.ready.eq(sent == returned)", "self.i.ready.eq(1)", "it takes nothing while one is under way"),
         ("self.o.valid.eq(arrived != taken)", "self.o.valid.eq(arrived)", "it offers what came"),
         ("with m.If(self.o.valid & self.o.ready):", "with m.If(self.o.valid):", "a stalled payload stands still"),
-        ("[held.eq(self.i.payload), sent.eq(~sent)]", "[held.eq(self.i.payload), sent.eq(1)]", "one is under way between its toggle and the other"),
+        (
+            "[held.eq(self.i.payload), sent.eq(~sent)]",
+            "[held.eq(self.i.payload), sent.eq(1)]",
+            "one is under way between its toggle and the other",
+        ),
         ("self.o.payload.eq(held)", "self.o.payload.eq(self.i.payload)", "it offers what came"),
     ],
     ids=["overwritten", "doubled", "not awaited", "stuck", "not held"],
