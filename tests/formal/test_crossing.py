@@ -5,6 +5,7 @@ The solver chooses when each clock has an edge, in any order and also both at on
 settle either way, which is what it would see a little sooner or later, so the choices contain that too.
 """
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def build(dut: Any) -> Bench:
     # The toggles go round, at most one change of value among them.
     submodules = inner["m"].submodules
     chain = [inner["sent"], *bench.inside(submodules.there)["flops"], inner["taken"], *bench.inside(submodules.back)["flops"]]
-    changes = [one != two for one, two in zip(chain, chain[1:], strict=False)]
+    changes = [one != two for one, two in pairwise(chain)]
     bench.claim("a toggle is under way at most", (Cat(changes) & (Cat(changes) - 1)) == 0)
     bench.claim("one is under way between its toggle and the other", (chain[0] != chain[3]) == (queue.count == 1))
     bench.claim("the payload waits", (queue.count == 0) | (inner["held"] == queue.items[0]))
@@ -71,4 +72,4 @@ def test_every_pair_of_clocks(tmp_path: Path) -> None:
     ids=["overwritten", "doubled", "not awaited", "stuck", "not held"],
 )
 def test_fault(tmp_path: Path, old: str, new: str, claim: str) -> None:
-    assert claim in refute(build(crossing(plant(StreamCrossing, (old, new)))), tmp_path, depth=DEPTH).claims
+    refute(build(crossing(plant(StreamCrossing, (old, new)))), tmp_path, depth=DEPTH, claim=claim)

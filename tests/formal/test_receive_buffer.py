@@ -94,18 +94,18 @@ def test_every_sequence(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new"),
+    ("old", "new", "claim"),
     [
-        ("[written.eq(committed), self.overflow.eq(0)]", "self.overflow.eq(0)"),
-        ("full.eq(used == self.words)", "full.eq(used > self.words)"),
-        ("committed.eq(written)", "committed.eq(written - 1)"),
-        ("& (~loaded | self.o.ready)", ""),
-        ("[written.eq(read), committed.eq(read), ", "[written.eq(read), "),
-        ("ending.eq(self.clearing & ~loaded & inside)", "ending.eq(0)"),
-        ("self.words - (committed - read)", "self.words - (written - read)"),
-        ("& ~self.clear & ~self.clearing &", "&"),
+        ("[written.eq(committed), self.overflow.eq(0)]", "self.overflow.eq(0)", "as many are written as were"),
+        ("full.eq(used == self.words)", "full.eq(used > self.words)", "the ring holds no more than it has room for"),
+        ("committed.eq(written)", "committed.eq(written - 1)", "as many are committed as were"),
+        ("& (~loaded | self.o.ready)", "", "a stalled payload stands still"),
+        ("[written.eq(read), committed.eq(read), ", "[written.eq(read), ", "as many are committed as were"),
+        ("ending.eq(self.clearing & ~loaded & inside)", "ending.eq(0)", "a torn packet is ended"),
+        ("self.words - (committed - read)", "self.words - (written - read)", "free is what committed words leave"),
+        ("& ~self.clear & ~self.clearing &", "&", "as many are committed as were"),
     ],
     ids=["not forgotten", "overwritten", "lost", "not awaited", "not cleared", "stuck", "credit", "mixed"],
 )
-def test_fault(tmp_path: Path, old: str, new: str) -> None:
-    refute(build(plant(ReceiveBuffer, (old, new))(WORDS)), tmp_path, depth=FAULT_DEPTH)
+def test_fault(tmp_path: Path, old: str, new: str, claim: str) -> None:
+    refute(build(plant(ReceiveBuffer, (old, new))(WORDS)), tmp_path, depth=FAULT_DEPTH, claim=claim)
