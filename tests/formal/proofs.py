@@ -332,7 +332,7 @@ def _check(bench: Bench, smt: Path, options: list[str], why: str) -> None:
         return
     assert "Status: FAILED" in result.stdout, result.stdout
     values = _read(trace)
-    claims = tuple(claim for index, claim in enumerate(bench.claims) if not values.pop(f"claim{index}")[-1])
+    claims = tuple(name for name, claim in bench.claims.items() if not values.pop(claim.name)[-1])
     raise Refuted(claims, values, why)
 
 

@@ -22,6 +22,7 @@ from proofs import AnyMemory, Bench, plant, prove, refute
 WORDS = 64
 DEPTH = 2
 FAULT_DEPTH = 12
+NEVER = "no frame is ever taken"
 
 
 def nothing(component: Any) -> Any:
@@ -68,6 +69,7 @@ def build(link: Any = Link, buffer: Any = ReceiveBuffer) -> Bench:
     following = mine & header.kind.data & inner["payload"] & (inner["ahead"] == 0)
     bench.assume(~following | keeps)
     bench.claim("the next frame is taken", ~following | receive.commit)
+    bench.claim(NEVER, ~receive.commit)
     bench.claim("only the next frame is taken", ~receive.commit | following)
     bench.claim("a word that keeps to its credit finds room", ~keeps | ~receive.overflow)
 
@@ -81,7 +83,14 @@ def build(link: Any = Link, buffer: Any = ReceiveBuffer) -> Bench:
 
 
 def test_every_host(tmp_path: Path) -> None:
-    prove(build(), tmp_path, depth=DEPTH)
+    bench = build()
+    del bench.claims[NEVER]
+    prove(bench, tmp_path, depth=DEPTH)
+
+
+def test_some_host(tmp_path: Path) -> None:
+    """The assumptions leave frames that are taken."""
+    refute(build(), tmp_path, depth=FAULT_DEPTH, claim=NEVER)
 
 
 @pytest.mark.parametrize(
