@@ -48,14 +48,8 @@ def every_output(family: str, input: int) -> set[Fraction]:
 def test_nothing_nearer_below_exists(family: str, input: int, rng: np.random.Generator) -> None:
     outputs = sorted(every_output(family, input))
     for wish in rng.integers(17_000_000, 280_000_000, 20):
-        nearest = max(output for output in outputs if output <= wish)
-        # There are gaps in what some PLLs make, and a clock that is more than a tenth off is none.
-        if nearest < Fraction(9, 10) * int(wish):
-            with pytest.raises(FrennError, match="cannot make"):
-                pll_settings(family, input, int(wish))
-            continue
         settings = pll_settings(family, input, int(wish))
-        assert settings.output == nearest
+        assert settings.output == max(output for output in outputs if output <= wish)
         assert LIMITS[family].detector[0] <= settings.detector <= LIMITS[family].detector[1]
         assert LIMITS[family].oscillator[0] <= settings.oscillator <= LIMITS[family].oscillator[1]
         for value, legal in (
