@@ -161,7 +161,9 @@ def _candidates(family: str, limits: PllLimits, input: int, output: Fraction) ->
             continue
         for divider in limits.dividers:
             turns = 1 if limits.feedback == "output" else divider
-            multiplier = min(int(output * reference * turns / input), limits.multipliers[-1])
+            # Neither the output asked for nor the fastest oscillator is exceeded.
+            fastest = min(output, Fraction(limits.oscillator[1], divider))
+            multiplier = min(int(fastest * reference * turns / input), limits.multipliers[-1])
             settings = PllSettings(family=family, input=input, reference=reference, multiplier=multiplier, divider=divider)
             if multiplier >= limits.multipliers[0] and limits.oscillator[0] <= settings.oscillator <= limits.oscillator[1]:
                 yield settings
