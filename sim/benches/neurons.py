@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bench of `NeuronUnit`: sums, instructions and inputs in random order, and afterwards all that can be read."""
+"""Bench of `NeuronUnit`: instructions that follow sums or not, sums and inputs meanwhile, and all that can be read."""
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import cocotb
@@ -39,15 +39,18 @@ async def equals_model(dut: Any) -> None:
         if random.random() < 0.3:
             await unit.give_inputs()
         if random.random() < 0.3:
-            await unit.bench.step({"clear_changed": 1})
-            unit.changed = False
+            await unit.bench.step(unit.next_sweep())
         layer = random.choice(unit.layers)
         op = OPS[trial % len(OPS)]
         instruction = unit.instruction(op, layer)
+        schedule = _Schedule(unit)
         # An instruction often meets the drives of the one before, so that not everything changes.
         if random.random() < 0.7:
-            await unit.give_random_sums(layer, instruction)
-        await unit.execute(instruction, random.randrange(layer.width))
+            schedule.precede(layer, instruction)
+        others = [other for other in unit.layers if other is not layer]
+        for _ in range(random.randint(0, 2)):
+            schedule.accompany(random.choice(others), instruction)
+        await unit.execute(instruction, random.randrange(layer.width), schedule)
         await unit.check(layer)
     await _clip_everything(unit)
 
@@ -67,9 +70,10 @@ async def _clip_everything(unit: "_Unit") -> None:
         (Instruction(op=Op.DEVIATE, **common, bits=1), largest),
         (Instruction(op=Op.ERROR, **common, bits=1), largest),
     ):
-        await unit.give_sums(layer, sums, shift, 1)
-        await unit.bench.wait(SUM_LATENCY - 1)
-        events = await unit.execute(instruction, layer.width - 1)
+        schedule = _Schedule(unit)
+        schedule.add(_Stream(layer, [sums], shift, 1))
+        schedule.start = schedule.streams[0].done
+        events = await unit.execute(instruction, layer.width - 1, schedule)
         await unit.check(layer)
         for name in EVENTS:
             seen[name] += events[name]
@@ -77,8 +81,8 @@ async def _clip_everything(unit: "_Unit") -> None:
 
 
 def teaches(instruction: Instruction) -> bool:
-    """Whether the rows keep the values for an update: deviations, differences and the error of the free state."""
-    return instruction.op != Op.ACTIVATE and (instruction.op != Op.ERROR or bool(instruction.first))
+    """Whether the rows keep the values too: all but errors after that of the free state."""
+    return instruction.op != Op.ERROR or bool(instruction.first)
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,134 @@ class _Layer:
     @property
     def neurons(self) -> slice:
         return slice(self.neuron, self.neuron + self.width)
+
+
+@dataclass
+class _Stream:
+    """The sums of an instruction of the array: passes over a layer, and when they come."""
+
+    layer: _Layer
+    passes: list[list[int]]
+    shift: int
+    overwrite: int
+    final: bool = True
+    """The last pass is known to be the last one."""
+    pace: float = 1.0
+    tag: int = 0
+    begin: int = 0
+    finals: list[int] = field(default_factory=list)
+    """Cycles of the last sum for each drive."""
+    done: int = 0
+    """The cycle from which the instruction is said to be complete."""
+
+
+class _Schedule:
+    """What comes from the array, cycle by cycle, and when the neuron unit's instruction begins."""
+
+    def __init__(self, unit: "_Unit") -> None:
+        self.unit = unit
+        self.streams: list[_Stream] = []
+        self.followed: _Stream | None = None
+        self.start = 0
+        self._sums: dict[int, dict[str, int]] = {}
+
+    @property
+    def end(self) -> int:
+        return max((stream.done for stream in self.streams), default=0)
+
+    def precede(self, layer: _Layer, instruction: Instruction) -> None:
+        """Sums for the drives that an instruction reads, which follows them or comes after them."""
+        parameters, unit = self.unit.parameters, self.unit
+        bits = min(unit.magnitude_bits(instruction.op) + instruction.round + random.randint(-3, 2), parameters.drive_bits - 1)
+        shift = random.randint(0, max(0, bits - 1))
+        stream = self._draw(layer, max(1, min(parameters.accumulator_bits - 1, bits - shift)), shift)
+        self.add(stream)
+        if instruction.op in SERIAL and random.random() < 0.8:
+            self.followed = stream
+            # The interlock looks at it some cycles earlier, so it may be complete by then.
+            self.start = random.randint(stream.begin + 1, stream.done + 2)
+        else:
+            self.start = stream.done + random.randint(0, 3)
+
+    def accompany(self, layer: _Layer, instruction: Instruction) -> None:
+        """Sums for other drives, while the instruction is under way."""
+        stream = self._draw(layer, self.unit.parameters.accumulator_bits // 2, random.randint(0, 5))
+        # Those that are followed are the last that have begun before; a tag is free when its instruction is complete.
+        earliest = self.start + 1 if self.followed or random.random() < 0.5 else 0
+        if self.streams:
+            earliest = max(earliest, self.streams[-1].begin + 1)
+        if len(self.streams) > 1:
+            earliest = max(earliest, self.streams[-2].done)
+        stream.begin = earliest + random.randint(0, 20)
+        self.add(stream)
+
+    def _draw(self, layer: _Layer, bits: int, shift: int) -> _Stream:
+        passes = [[spread(bits) for _ in range(layer.width)] for _ in range(random.randint(1, 3))]
+        return _Stream(layer, passes, shift, random.getrandbits(1), random.random() < 0.8, random.choice((1.0, 0.9, 0.3)))
+
+    def add(self, stream: _Stream) -> None:
+        """Sums one a cycle or more slowly; those of an instruction keep away from those before, and each drive's from its last one."""
+        unit, layer = self.unit, stream.layer
+        unit.tag = stream.tag = 1 - unit.tag
+        now = max(max(self._sums, default=-SUM_LATENCY) + SUM_LATENCY, stream.begin + 1 + random.randint(0, 15))
+        last = dict.fromkeys(range(layer.width), now - PASS)
+        for number, sums in enumerate(stream.passes):
+            final = int(stream.final and number == len(stream.passes) - 1)
+            overwrite = stream.overwrite if number == 0 else 0
+            for index, value in enumerate(sums):
+                now = max(now, last[index] + PASS)
+                while random.random() >= stream.pace:
+                    now += 1
+                self._sums[now] = {
+                    "sum": value,
+                    "sum_valid": 1,
+                    "sum_restart": int(index == 0),
+                    "sum_overwrite": overwrite,
+                    "sum_final": final,
+                    "sum_tag": stream.tag,
+                    "sum_target": layer.neuron,
+                    "sum_shift": stream.shift,
+                }
+                last[index] = now
+                if final:
+                    stream.finals.append(now)
+                now += 1
+            place = layer.neurons
+            unit.drives[place] = unit.component.model_sums(unit.drives[place], np.array(sums), stream.shift, bool(overwrite))
+        stream.done = now - 1 + SUM_LATENCY + random.randint(0, 3)
+        self.streams.append(stream)
+
+    def inputs(self, now: int) -> dict[str, int]:
+        """What the array says in a cycle; without a sum there is anything beside ``sum_valid``."""
+        complete, begins = 3, 0
+        for stream in self.streams:
+            if now == stream.begin:
+                begins |= 1 << stream.tag
+            if stream.begin < now < stream.done:
+                complete &= ~(1 << stream.tag)
+        noise = {
+            "sum": spread(5),
+            **{f"sum_{name}": random.getrandbits(1) for name in ("restart", "overwrite", "final", "tag")},
+            "sum_target": random.randrange(len(self.unit.drives)),
+            "sum_shift": random.getrandbits(6),
+        }
+        return {**self._sums.get(now, noise), "complete": complete, "sums_begin": begins}
+
+    def steps(self, rows: int) -> list[int]:
+        """Cycles in which a walk over a layer reads its drives: as near to the sums as the unit's registers let it."""
+        if self.followed is None:
+            return list(range(self.start + 1, self.start + 1 + rows))
+        followed = max(self.followed.done, self.start + 1)
+        steps: list[int] = []
+        now, ahead = self.start + 1, False
+        while len(steps) < rows:
+            there = sum(time + SUM_LATENCY <= now for time in self.followed.finals)
+            next_ahead = there > len(steps) + 1
+            if ahead or now > followed:
+                steps.append(now)
+            ahead = next_ahead
+            now += 1
+        return steps
 
 
 class _Unit:
@@ -106,7 +238,10 @@ class _Unit:
         self.lists: dict[tuple[int, int], list[tuple[int, int]] | None] = {}
         self.changed_blocks: list[bool | None] = [False] * self.parameters.row_depth
         self.valued_blocks = [False] * self.parameters.row_depth
-        self.changed = self.wrong = False
+        # By parity of the sweep.
+        self.changed = [False, False]
+        self.sweep = self.tag = 0
+        self.wrong = False
         self.prediction = 0
         self.skip = 0
         self.inputs, self.layers = self._layers()
@@ -150,12 +285,13 @@ class _Unit:
             target=layer.neuron,
             node=layer.node,
             row=layer.row,
-            round=random.randint(0, max(1, parameters.drive_bits - self._magnitude_bits(op) - 3)),
+            round=random.randint(0, max(1, parameters.drive_bits - self.magnitude_bits(op) - 3)),
             round2=shift2,
             bits=bits,
         )
 
-    def _magnitude_bits(self, op: Op) -> int:
+    def magnitude_bits(self, op: Op) -> int:
+        """Bits to which an instruction rounds the drives."""
         if op == Op.ACTIVATE:
             return self.parameters.pre_activation.magnitude_bits
         return self.parameters.drive.magnitude_bits if op == Op.DEVIATE else LOGIT_BITS
@@ -171,9 +307,22 @@ class _Unit:
             await self.bench.step({"input_push": 1, "input_value": value, "instruction": self._noise()})
             if value or not self.skip:
                 pairs.append((index, value))
+        # The sample before is read until they are taken.
+        for place, pair in enumerate(self.lists.get((0, 0), None) or []):
+            for _ in range(LIST_LATENCY):
+                await self.bench.step({"list_address": place})
+            got = await self.bench.step()
+            assert (got["entry_index"], got["entry_value"]) == pair
+        await self.bench.step({"input_take": 1})
         self.lists[0, 0] = pairs
-        # A register before the list, then its length.
-        await self.bench.wait(2)
+        await self.bench.wait(1)
+
+    def next_sweep(self) -> dict[str, int]:
+        """A sweep begins: what the sequencer says in that cycle."""
+        self.sweep ^= 1
+        self.bench.held["sweep"] = self.sweep
+        self.changed[self.sweep] = False
+        return {"clear_changed": 1}
 
     def _input(self) -> int:
         return random.getrandbits(self.parameters.vector_bits - 1)
@@ -181,51 +330,49 @@ class _Unit:
     def _noise(self) -> int:
         return random.getrandbits(len(self.component.instruction.as_value()))
 
-    async def give_random_sums(self, layer: _Layer, instruction: Instruction) -> None:
-        """Passes of sums over a layer, as near to each other as is allowed; drives that sometimes clip in the instruction."""
-        parameters = self.parameters
-        bits = min(self._magnitude_bits(instruction.op) + instruction.round + random.randint(-3, 2), parameters.drive_bits - 1)
-        shift = random.randint(0, max(0, bits - 1))
-        overwrite = random.getrandbits(1)
-        for number in range(random.randint(1, 3)):
-            sums = [spread(max(1, min(parameters.accumulator_bits - 1, bits - shift))) for _ in range(layer.width)]
-            await self.give_sums(layer, sums, shift, overwrite if number == 0 else 0)
-            # Each drive's next sum comes at the earliest `PASS` cycles after its last, whatever the gaps.
-            await self.bench.wait(max(0, PASS - layer.width))
-        await self.bench.wait(SUM_LATENCY - 1)
-
-    async def give_sums(self, layer: _Layer, sums: list[int], shift: int, overwrite: int) -> None:
-        """A sum for each neuron of a layer; the last is not yet in the memory."""
-        self.bench.held |= {"sum_target": layer.neuron, "sum_shift": shift}
-        for index, value in enumerate(sums):
-            while random.random() < 0.1:
-                await self.bench.step({"sum": -value, "sum_restart": random.getrandbits(1), "sum_overwrite": random.getrandbits(1)})
-            await self.bench.step({"sum": value, "sum_valid": 1, "sum_restart": int(index == 0), "sum_overwrite": overwrite})
-        place = layer.neurons
-        self.drives[place] = self.component.model_sums(self.drives[place], np.array(sums), shift, bool(overwrite))
-
-    async def execute(self, instruction: Instruction, label: int) -> dict[str, int]:
-        """Execute an instruction; compare events and writes of rows; bring what must be held up to date."""
+    async def execute(self, instruction: Instruction, label: int, schedule: _Schedule) -> dict[str, int]:
+        """Execute an instruction beside sums; compare all that it says meanwhile; bring what must be held up to date."""
         place = slice(instruction.target, instruction.target + instruction.rows)
         self.bench.held["label"] = label
         values, before, events = self._results(instruction, place, label)
         changes = values - (0 if instruction.first else before)
-        word = sum(part << (32 * index) for index, part in enumerate(instruction.encode()))
-        assert (await self.bench.step({"start": 1, "instruction": word}))["idle"], instruction
+        note = f"{instruction}, drives {self.drives[place].tolist()}, before {before.tolist()}, follows {schedule.followed}"
+        now = 0
+        for now in range(schedule.start):
+            await self.bench.step({**schedule.inputs(now), "instruction": self._noise()})
+        now = schedule.start
+        inputs = {"start": 1, "instruction": _word(instruction), "follow_tag": random.getrandbits(1)}
+        if schedule.followed:
+            inputs |= {"follows": 1, "follow_tag": schedule.followed.tag}
+        of_sweep = self.sweep
+        assert (await self.bench.step({**schedule.inputs(now), **inputs}))["idle"], note
+        expected = _Expected(self, instruction, values, changes)
         counted = dict.fromkeys(EVENTS, 0)
-        writes = []
-        busy = 0
+        steps: list[int] = []
+        writes: list[tuple[int, ...]] = []
+        swept = False
         while True:
-            got = await self.bench.step({"instruction": self._noise(), "read_address": random.randrange(len(self.drives))})
-            for name in EVENTS:
-                counted[name] += got[f"event_{name}"]
-            if got["rows__valid"]:
-                writes.append(tuple(got[f"rows__{name}"] for name in ("lane", "address", "change", "value", "values")))
+            now += 1
+            inputs = {**schedule.inputs(now), "instruction": self._noise(), "read_address": random.randrange(len(self.drives))}
+            if not swept and now > schedule.start + 2 and random.random() < 0.01:
+                inputs |= self.next_sweep()
+                swept = True
+            got = await self.bench.step(inputs | expected.ask(writes))
             if got["idle"]:
                 break
-            busy += 1
-            assert busy < 4 * instruction.rows + 200, f"{instruction} does not end"
-        note = f"{instruction}, drives {self.drives[place].tolist()}, before {before.tolist()}"
+            expected.answer(got, note)
+            for name in EVENTS:
+                counted[name] += got[f"event_{name}"]
+            if got["event_serial"]:
+                steps.append(now)
+                assert got["reading"], note
+            assert got["current"] == _word(instruction), note
+            # What a walk of the sweep before finds is nothing new.
+            assert not (swept and got["changed"] and "clear_changed" not in inputs), note
+            if got["rows__valid"]:
+                writes.append(tuple(got[f"rows__{name}"] for name in ("lane", "address", "change", "value", "values")))
+            assert now < schedule.end + schedule.start + 4 * instruction.rows + 200, f"does not end: {note}"
+        busy = now - schedule.start - 1
         assert counted == events, note
         lanes = self.parameters.lanes
         with_values = int(teaches(instruction))
@@ -239,11 +386,14 @@ class _Unit:
         ]
         assert writes == ([] if instruction.op in (Op.PREDICT, Op.SNAPSHOT) else written), note
         if instruction.op in SERIAL:
-            assert busy == instruction.rows + DRAIN, note
+            assert steps == schedule.steps(instruction.rows), note
+            assert busy == steps[-1] - schedule.start + DRAIN, note
         if instruction.op == Op.PREDICT:
             # What `OutputError` takes, with its read latency of 4.
             assert busy == 2 * instruction.rows + 6 + DRAIN + 1, note
-        self._remember(instruction, values, changes)
+        self._remember(instruction, values, changes, of_sweep)
+        for later in range(now + 1, schedule.end + SUM_LATENCY):
+            await self.bench.step({**schedule.inputs(later), "instruction": self._noise()})
         return events
 
     def _results(self, instruction: Instruction, place: slice, label: int) -> tuple[IntArray, IntArray, dict[str, int]]:
@@ -284,32 +434,33 @@ class _Unit:
                     events["saturated_error"] = int(clipped.sum())
         return values, before, events
 
-    def _remember(self, instruction: Instruction, values: IntArray, changes: IntArray) -> None:
+    def _remember(self, instruction: Instruction, values: IntArray, changes: IntArray, of_sweep: int) -> None:
         node, lanes = instruction.node, self.parameters.lanes
         if instruction.op == Op.SNAPSHOT:
             return
         if instruction.op == Op.PREDICT:
             self.lists[0, node] = []
             return
-        self.changed |= instruction.op in (Op.ACTIVATE, Op.DEVIATE) and bool(changes.any())
+        self.changed[of_sweep] |= instruction.op in (Op.ACTIVATE, Op.DEVIATE) and bool(changes.any())
         for block in range(-(-instruction.rows // lanes)):
             part = slice(block * lanes, (block + 1) * lanes)
             row = instruction.row + block
             self.changed_blocks[row] = None if instruction.op == Op.DIFFERENCE else bool(changes[part].any()) or not self.skip
             if teaches(instruction):
                 self.valued_blocks[row] = bool(values[part].any()) or not self.skip
-        self.lists[0, node] = None if instruction.op == Op.DIFFERENCE else self._pairs(changes)
+        self.lists[0, node] = None if instruction.op == Op.DIFFERENCE else self.pairs(changes)
         if instruction.op == Op.ACTIVATE and not instruction.full:
-            self.lists[1, node] = self._pairs(values)
+            self.lists[1, node] = self.pairs(values)
 
-    def _pairs(self, values: IntArray) -> list[tuple[int, int]]:
+    def pairs(self, values: IntArray) -> list[tuple[int, int]]:
+        """The list that tells values."""
         return [(index, value) for index, value in enumerate(values.tolist()) if value or not self.skip]
 
     async def check(self, layer: _Layer) -> None:
         """Read flags, the lists and memories of a layer, and something of the others."""
         got = await self.bench.step()
         flags = got["changed"], got["wrong"], got["prediction"]
-        assert flags == (self.changed, self.wrong, self.prediction)
+        assert flags == (self.changed[self.sweep], self.wrong, self.prediction)
         for row in range(self.parameters.row_depth):
             got = await self.bench.step({"block": row})
             assert self.changed_blocks[row] in (None, got["changed_block"]), f"block {row}"
@@ -335,3 +486,59 @@ class _Unit:
             got = await self.bench.step({"read_address": after})
             read = got["read_state"], got["read_slope"], got["read_deviation"]
             assert read == (self.states[address], self.slopes[address], self.deviations[address]), f"neuron {address}"
+
+
+class _Expected:
+    """What can be read of lists and flags while an instruction writes them."""
+
+    def __init__(self, unit: _Unit, instruction: Instruction, values: IntArray, changes: IntArray) -> None:
+        self.unit, self.instruction = unit, instruction
+        self.values, self.changes = values.tolist(), changes.tolist()
+        self.of_states = int(instruction.op == Op.ACTIVATE and not instruction.full and random.getrandbits(1))
+        # A copy writes none, and the changes of a difference are left open.
+        self.open = instruction.op in (Op.SNAPSHOT, Op.DIFFERENCE)
+        self.listed = unit.pairs(values if self.of_states else changes)
+        if instruction.op == Op.PREDICT:
+            self.listed = []
+        self.coming: list[tuple[int, int] | None] = [None] * LIST_LATENCY
+        self.written = self.length = 0
+        self.block: int | None = None
+
+    def ask(self, writes: list[tuple[int, ...]]) -> dict[str, int]:
+        """For a pair of those that there are, and for the flags of a block that is complete."""
+        instruction, unit = self.instruction, self.unit
+        self.written = len(writes)
+        self.length = sum(index < self.written for index, _ in self.listed)
+        place = random.choice((self.length - 1, random.randrange(max(self.length, 1))))
+        ready = 0 <= place < self.length and not self.open
+        self.coming.append(self.listed[place] if ready else None)
+        complete = self.written // unit.parameters.lanes
+        self.block = random.randrange(complete) if complete else None
+        return {
+            "list_full": self.of_states,
+            "list_node": instruction.node,
+            "list_address": instruction.target + max(place, 0),
+            "block": instruction.row + (self.block or 0),
+        }
+
+    def answer(self, got: dict[str, int], note: str) -> None:
+        """Compare what was asked for."""
+        instruction, unit = self.instruction, self.unit
+        lanes = unit.parameters.lanes
+        if instruction.op != Op.SNAPSHOT:
+            assert got["row"] == (instruction.row + self.written // lanes) % (1 << len(unit.component.row)), note
+        if not self.open:
+            assert got["length"] == self.length, note
+        pair = self.coming.pop(0)
+        if pair is not None:
+            assert (got["entry_index"], got["entry_value"]) == pair, note
+        if self.block is not None:
+            part = slice(self.block * lanes, (self.block + 1) * lanes)
+            if not self.open:
+                assert got["changed_block"] == (any(self.changes[part]) or not unit.skip), note
+            if teaches(instruction):
+                assert got["valued_block"] == (any(self.values[part]) or not unit.skip), note
+
+
+def _word(instruction: Instruction) -> int:
+    return sum(part << (32 * index) for index, part in enumerate(instruction.encode()))
