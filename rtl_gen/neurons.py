@@ -75,8 +75,8 @@ class NeuronUnit(wiring.Component):
         Lists hold only changed or nonzero neurons, and flags tell them; otherwise all are listed and flagged.
     sum, sum_valid, sum_restart, sum_overwrite, sum_final, sum_tag, sum_target, sum_shift : In
         A sum for the drive after that of the sum before, or (restart) for that of the target's first neuron; shifted left.
-        It stands in the memory `SUM_LATENCY` cycles later; the next for the same drive comes no earlier. Final: it is the
-        instruction's last one for the drive.
+        It stands in the memory `SUM_LATENCY` cycles later; the next for the same drive comes at the earliest one cycle before that.
+        Final: it is the instruction's last one for the drive; if the instruction does not mark it, who follows waits for `complete`.
     rows : Out
         See `lane_array.row_signature`.
     input_begin, input_push, input_value : In

@@ -215,6 +215,8 @@ class _Episode:
             base += self.layers[-1].width
             row = self.layers[-1].blocks.stop
         self.walk = _Walk(component, self.layers)
+        # By the last instruction of the neuron unit.
+        self.written = self.layers[0]
         self.rate = random.randrange(32)
         self.given: list[_Given] = []
         self.tags: list[_Given | None] = [None, None]
@@ -251,7 +253,7 @@ class _Episode:
             self.written = layer
             full = random.getrandbits(1)
             return Instruction(op=op, full=full, rows=layer.width, target=layer.base, node=layer.node, row=layer.row)
-        layer = random.choice((layer, getattr(self, "written", layer)))
+        layer = random.choice((layer, self.written, self.written))
         fields = {name: random.getrandbits(1) for name in ("first", "full", "nearest")}
         if op == Op.FORWARD and random.random() < 0.1:
             # Without columns, by which the compiler sets drives to zero.
@@ -263,7 +265,7 @@ class _Episode:
         else:
             columns = layer.width
             if op == Op.UPDATE:
-                other = random.choice((other, getattr(self, "written", other)))
+                other = random.choice((other, self.written))
             rows, row = min(other.width, lanes * (parameters.weight_depth // columns)), other.row
         blocks = -(-rows // lanes)
         shift = self.rate + random.randint(0, parameters.broadcast_bits - parameters.vector_bits - 1)

@@ -44,12 +44,14 @@ async def equals_model(dut: Any) -> None:
         op = OPS[trial % len(OPS)]
         instruction = unit.instruction(op, layer)
         schedule = _Schedule(unit)
+        others = [other for other in unit.layers if other is not layer]
+        if random.random() < 0.3:
+            schedule.accompany(random.choice(others))
         # An instruction often meets the drives of the one before, so that not everything changes.
         if random.random() < 0.7:
             schedule.precede(layer, instruction)
-        others = [other for other in unit.layers if other is not layer]
         for _ in range(random.randint(0, 2)):
-            schedule.accompany(random.choice(others), instruction)
+            schedule.accompany(random.choice(others))
         await unit.execute(instruction, random.randrange(layer.width), schedule)
         await unit.check(layer)
     await _clip_everything(unit)
@@ -136,21 +138,25 @@ class _Schedule:
         bits = min(unit.magnitude_bits(instruction.op) + instruction.round + random.randint(-3, 2), parameters.drive_bits - 1)
         shift = random.randint(0, max(0, bits - 1))
         stream = self._draw(layer, max(1, min(parameters.accumulator_bits - 1, bits - shift)), shift)
-        self.add(stream)
+        self._begin(stream, 0)
         if instruction.op in SERIAL and random.random() < 0.8:
             self.followed = stream
             # The interlock looks at it some cycles earlier, so it may be complete by then.
-            self.start = random.randint(stream.begin + 1, stream.done + 2)
+            earliest = max(stream.begin + 1, *(earlier.done for earlier in self.streams[:-1]), 0)
+            self.start = random.randint(earliest, stream.done + 2)
         else:
             self.start = stream.done + random.randint(0, 3)
 
-    def accompany(self, layer: _Layer, instruction: Instruction) -> None:
-        """Sums for other drives, while the instruction is under way."""
+    def accompany(self, layer: _Layer) -> None:
+        """Sums for other drives, before the instruction or while it is under way."""
         stream = self._draw(layer, self.unit.parameters.accumulator_bits // 2, random.randint(0, 5))
-        # Those that are followed are the last that have begun before; a tag is free when its instruction is complete.
-        earliest = self.start + 1 if self.followed or random.random() < 0.5 else 0
+        # Those that are followed are the last that have begun before.
+        self._begin(stream, self.start + 1 if self.followed or random.random() < 0.5 else 0)
+
+    def _begin(self, stream: _Stream, earliest: int) -> None:
         if self.streams:
             earliest = max(earliest, self.streams[-1].begin + 1)
+        # A tag is free when its instruction is complete.
         if len(self.streams) > 1:
             earliest = max(earliest, self.streams[-2].done)
         stream.begin = earliest + random.randint(0, 20)
@@ -348,6 +354,7 @@ class _Unit:
         assert (await self.bench.step({**schedule.inputs(now), **inputs}))["idle"], note
         expected = _Expected(self, instruction, values, changes)
         counted = dict.fromkeys(EVENTS, 0)
+        reads = schedule.steps(instruction.rows)
         steps: list[int] = []
         writes: list[tuple[int, ...]] = []
         swept = False
@@ -366,6 +373,8 @@ class _Unit:
             if got["event_serial"]:
                 steps.append(now)
                 assert got["reading"], note
+            if instruction.op in SERIAL:
+                assert got["reading"] == (now <= reads[-1]), note
             assert got["current"] == _word(instruction), note
             # What a walk of the sweep before finds is nothing new.
             assert not (swept and got["changed"] and "clear_changed" not in inputs), note
@@ -386,7 +395,7 @@ class _Unit:
         ]
         assert writes == ([] if instruction.op in (Op.PREDICT, Op.SNAPSHOT) else written), note
         if instruction.op in SERIAL:
-            assert steps == schedule.steps(instruction.rows), note
+            assert steps == reads, note
             assert busy == steps[-1] - schedule.start + DRAIN, note
         if instruction.op == Op.PREDICT:
             # What `OutputError` takes, with its read latency of 4.
