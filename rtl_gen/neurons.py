@@ -453,8 +453,9 @@ class NeuronUnit(wiring.Component):
         ]
         m.d.comb += [
             inputs.write_enable.eq(pushed),
-            inputs.write_address.eq(Cat(place, coming)),
-            inputs.read_address.eq(Cat(self.list_address, ~coming)),
+            # They take turns in the memory, whose depth need not be a power of two.
+            inputs.write_address.eq(Cat(coming, place)),
+            inputs.read_address.eq(Cat(~coming, self.list_address)),
         ]
         with m.If(self.input_begin):
             m.d.sync += place.eq(0)

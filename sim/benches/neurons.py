@@ -57,6 +57,21 @@ async def equals_model(dut: Any) -> None:
     await _clip_everything(unit)
 
 
+@cocotb.test
+async def lists_hold_two_full_samples(dut: Any) -> None:
+    """A sample of as many inputs as there are neurons is read whole while another one comes."""
+    unit = _Unit(dut)
+    await unit.bench.reset()
+    unit.inputs = unit.parameters.neuron_depth
+    for _ in range(3):
+        await unit.give_inputs()
+        for place, pair in enumerate(unit.lists[0, 0] or []):
+            await unit.bench.step({"list_address": place})
+            await unit.bench.wait(LIST_LATENCY - 1)
+            got = await unit.bench.step()
+            assert (got["entry_index"], got["entry_value"]) == pair, f"pair {place}"
+
+
 async def _clip_everything(unit: "_Unit") -> None:
     """Instructions under which each event comes at least once."""
     layer, parameters = unit.layers[0], unit.parameters
