@@ -214,7 +214,7 @@ def mix(seed: int, step: int, columns: IntArray) -> NDArray[np.uint32]:
     step : int
         32-bit number of the training sample, counted from 0 over the whole run.
     columns : int array
-        Column numbers: the compiler counts the columns of all weight blocks through.
+        Column numbers: the compiler counts the columns of all weight blocks through, as they are stored (`graph.by_source`).
 
     Returns
     -------

@@ -45,6 +45,15 @@ class Op(IntEnum):
     """``deviation = state - deviation`` for a layer, and so its rows: the clamped state minus the copy."""
 
 
+ARRAY_OPS: Final = (Op.FORWARD, Op.TRANSPOSED, Op.UPDATE)
+"""What the lanes do."""
+WALK_OPS: Final = (Op.ACTIVATE, Op.DEVIATE, Op.SNAPSHOT, Op.DIFFERENCE)
+"""A neuron a cycle, from a layer's first to its last."""
+OUTPUT_OPS: Final = (Op.ERROR, Op.PREDICT)
+"""The output layer as a whole."""
+NEURON_OPS: Final = (*WALK_OPS, *OUTPUT_OPS)
+
+
 @dataclass(frozen=True)
 class Field:
     """A field of the instruction word: its width in bits and what it means."""

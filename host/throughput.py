@@ -85,8 +85,9 @@ def speed(network: Network, parameters: EngineParameters, frequency: int, baud: 
 
 
 def sample_cycles(network: Network, parameters: EngineParameters) -> int:
-    """Cycles that a training sample takes at the most: its inputs come in while the one before is learned."""
-    return max(dense_cycles(compile_network(network, parameters)), network.widths[0]) + BETWEEN
+    """Cycles that a training sample takes at the most: its inputs come in while the one before is learned, but not on one lane."""
+    learned, inputs = dense_cycles(compile_network(network, parameters)), network.widths[0]
+    return (learned + inputs if parameters.lanes == 1 else max(learned, inputs)) + BETWEEN
 
 
 def _measured_cycles(network: Network, lanes: int) -> float | None:

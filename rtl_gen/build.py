@@ -12,7 +12,7 @@ from .boards import Board, Pcie
 from .constraints import SUFFIXES, constraints, crossing_constraints
 from .estimate import estimate
 from .pcie import CORE, core_options, core_stub
-from .primitives.block_memory import WORDS
+from .primitives.inferred_memory import WORDS
 
 CROSSING: Final = "crossing.xdc"
 STUB: Final = f"{CORE}.v"

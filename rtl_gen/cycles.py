@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ..firmware.compiler import Program
-from ..firmware.isa import Instruction, Op
+from ..firmware.isa import ARRAY_OPS, NEURON_OPS, OUTPUT_OPS, WALK_OPS, Instruction, Op
 from ..firmware.parameters import EngineParameters
-from .interlock import ARRAY_OPS, NEURON_OPS, Interlock, Units
+from .interlock import Interlock, Units
 from .issuer import ISSUE, LOOK, PASS
 from .lane_array import LaneArray
 from .neurons import DRAIN, SUM_LATENCY, TOLD
@@ -18,7 +18,6 @@ from .primitives.block_memory import BlockMemory
 from .sequencer import FETCH, Sequencer
 from .serial_cycles import AROUND, serial_cycles
 
-SERIAL: Final = (Op.ACTIVATE, Op.DEVIATE, Op.SNAPSHOT, Op.DIFFERENCE)
 NOTHING: Final = Instruction(op=Op.END)
 
 IDLE_KINDS: Final = {
@@ -189,7 +188,7 @@ class _Engine:
             account.idle["sequencing"] += 1
         elif instruction.op == Op.END:
             account.idle["drain"] += 1
-        elif self.neurons.erring or instruction.op in (Op.ERROR, Op.PREDICT, Op.STOP_IF_RIGHT):
+        elif self.neurons.erring or instruction.op in (*OUTPUT_OPS, Op.STOP_IF_RIGHT):
             account.idle["error"] += 1
         else:
             account.idle["walk" if not self.neurons.idle else "sequencing"] += 1
@@ -392,7 +391,7 @@ class _Neurons:
         self.current, self.left, self.walked, self.ahead = start, start.rows, 0, False
         self.following, self.follow_tag = follows, latest
         self.row, self.lane = start.row, 0
-        self.walking, self.erring = start.op in SERIAL, start.op not in SERIAL
+        self.walking, self.erring = start.op in WALK_OPS, start.op in OUTPUT_OPS
         if start.op != Op.SNAPSHOT:
             self.changes = 0
         if start.op == Op.ACTIVATE and not start.full:

@@ -7,11 +7,8 @@ from amaranth.hdl import Module, Mux
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..firmware.isa import Instruction, Op
+from ..firmware.isa import OUTPUT_OPS, Instruction, Op
 from .instruction import INSTRUCTION
-
-ARRAY_OPS = (Op.FORWARD, Op.TRANSPOSED, Op.UPDATE)
-NEURON_OPS = (Op.ACTIVATE, Op.DEVIATE, Op.ERROR, Op.PREDICT, Op.SNAPSHOT, Op.DIFFERENCE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +87,7 @@ class Interlock(wiring.Component):
         overwritten = units.reading and neurons.target == instruction.target
         return {
             "array_may": not units.issuing and earlier and (update or not (units.learning or overwritten)),
-            "neurons_may": units.idle and earlier and not taken and not (follows and instruction.op in (Op.ERROR, Op.PREDICT)),
+            "neurons_may": units.idle and earlier and not taken and not (follows and instruction.op in OUTPUT_OPS),
             "follows": follows,
             "all_idle": not units.issuing and earlier and latest and units.idle,
             "neurons_idle": units.idle,
@@ -108,7 +105,7 @@ class Interlock(wiring.Component):
         overwritten = self.reading & (neurons.target == given.target)
         m.d.sync += [
             self.array_may.eq(~self.issuing & earlier & (update | ~(self.learning | overwritten))),
-            self.neurons_may.eq(self.idle & earlier & ~taken & ~(follows & given.op.matches(Op.ERROR, Op.PREDICT))),
+            self.neurons_may.eq(self.idle & earlier & ~taken & ~(follows & given.op.matches(*OUTPUT_OPS))),
             self.follows.eq(follows),
             self.all_idle.eq(~self.issuing & earlier & latest & self.idle),
             self.neurons_idle.eq(self.idle),

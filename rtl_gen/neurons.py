@@ -10,7 +10,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from ..firmware.arithmetic import ACTIVATIONS, LOGIT_BITS, SLOPE_FRACTION, IntArray, activate, deviate
-from ..firmware.isa import Instruction, Op
+from ..firmware.isa import WALK_OPS, Instruction, Op
 from ..firmware.parameters import EngineParameters
 from .activation import Activation
 from .event_list import INDEX_BITS, EventList
@@ -278,7 +278,7 @@ class NeuronUnit(wiring.Component):
                 m.d.sync += [walking.eq(0), drain.eq(DRAIN)]
         starting = self.instruction.op
         of_sweep = Signal(reset_less=True)
-        serial = starting.matches(Op.ACTIVATE, Op.DEVIATE, Op.SNAPSHOT, Op.DIFFERENCE)
+        serial = starting.matches(*WALK_OPS)
         with m.If(self.start):
             m.d.sync += [
                 instruction.eq(self.instruction),

@@ -7,10 +7,9 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..firmware.isa import Instruction, Op
+from ..firmware.isa import ARRAY_OPS, NEURON_OPS, Instruction, Op
 from ..firmware.parameters import EngineParameters
 from .instruction import INSTRUCTION, INSTRUCTION_BITS
-from .interlock import ARRAY_OPS, NEURON_OPS
 from .pipeline import delay, plain_register
 from .primitives.block_memory import BlockMemory
 

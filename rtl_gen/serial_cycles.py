@@ -4,8 +4,7 @@
 from typing import Final
 
 from ..firmware.arithmetic import MIX_ROUNDS
-from ..firmware.isa import INSTRUCTION_WORDS, Instruction, Op
-from .interlock import ARRAY_OPS
+from ..firmware.isa import ARRAY_OPS, INSTRUCTION_WORDS, Instruction, Op
 from .primitives.multiplier import Multiplier
 from .serial_neurons import MOST
 

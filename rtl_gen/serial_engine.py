@@ -7,18 +7,17 @@ from amaranth.lib.wiring import In, Out
 
 from ..firmware.arithmetic import SLOPE_FRACTION
 from ..firmware.counters import NAMES
-from ..firmware.isa import INSTRUCTION_WORDS, Op
+from ..firmware.isa import ARRAY_OPS, INSTRUCTION_WORDS, OUTPUT_OPS, Op
 from ..firmware.parameters import EngineParameters
 from .event_list import INDEX_BITS
 from .instruction import INSTRUCTION, INSTRUCTION_BITS
-from .interlock import ARRAY_OPS
 from .primitives.single_port_memory import SinglePortMemory
 from .primitives.small_memory import SmallMemory
 from .serial_counters import SerialCounters
 from .serial_neurons import SerialNeurons
 from .serial_products import SerialProducts
 
-WALKS = (Op.ACTIVATE, Op.DEVIATE, Op.ERROR, Op.PREDICT)
+WALKS = (Op.ACTIVATE, Op.DEVIATE, *OUTPUT_OPS)
 
 
 class SerialEngine(wiring.Component):

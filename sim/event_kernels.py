@@ -463,13 +463,20 @@ def _word(rules: Rules, blocks: Blocks, block: int, step: int, column: int) -> A
 
 
 @_jit
-def _noise(rules: Rules, blocks: Blocks, block: int, step: int, word: int, row: int, column: int) -> Any:
-    shift = blocks.shift[block]
+def _words(rules: Rules, blocks: Blocks, block: int, step: int, rows: IntArray) -> Any:
+    """The random words of rows, where each of them has one and not the columns."""
+    words = np.zeros(len(rows), dtype=np.int64)
+    if blocks.turned[block] and not rules.nearest:
+        for place, row in enumerate(rows):
+            words[place] = _mix(rules, step, blocks.word[block] + row)
+    return words
+
+
+@_jit
+def _noise(rules: Rules, word: int, place: int, shift: int) -> Any:
     if rules.nearest:
         return (np.int64(1) << shift) >> 1
-    if blocks.turned[block]:
-        return _turn(_mix(rules, step, blocks.word[block] + row), rules.row_rotation * column & 31) >> (32 - shift)
-    return _turn(word, rules.row_rotation * row & 31) >> (32 - shift)
+    return _turn(word, rules.row_rotation * place & 31) >> (32 - shift)
 
 
 @_jit
@@ -498,7 +505,8 @@ def _update(memory: Memory, layers: Layers, blocks: Blocks, rules: Rules, step: 
         if len(events) == 0:
             continue
         source = layers.neuron[blocks.source[block]]
-        shift = blocks.shift[block]
+        shift, turned = blocks.shift[block], blocks.turned[block]
+        words = _words(rules, blocks, block, step, events)
         for column in range(blocks.columns[block]):
             state = memory.free[source + column]
             if state == 0:
@@ -509,8 +517,8 @@ def _update(memory: Memory, layers: Layers, blocks: Blocks, rules: Rules, step: 
                     memory.sums[start + row] += deviations[row] * state
                 continue
             word = _word(rules, blocks, block, step, column)
-            for row in events:
-                noise = _noise(rules, blocks, block, step, word, row, column)
+            for place, row in enumerate(events):
+                noise = _noise(rules, words[place], column, shift) if turned else _noise(rules, word, row, shift)
                 _move(memory, rules, start + row, deviations[row] * state, noise, shift)
 
 
@@ -521,7 +529,8 @@ def _apply(memory: Memory, blocks: Blocks, rules: Rules, step: int) -> None:
         if not blocks.learns[block]:
             continue
         rows = blocks.rows[block]
-        shift = blocks.shift[block]
+        shift, turned = blocks.shift[block], blocks.turned[block]
+        words = _words(rules, blocks, block, step, np.arange(rows))
         for column in range(blocks.columns[block]):
             start = blocks.first[block] + column * rows
             sums = memory.sums[start : start + rows]
@@ -530,7 +539,7 @@ def _apply(memory: Memory, blocks: Blocks, rules: Rules, step: int) -> None:
             word = _word(rules, blocks, block, step, column)
             for row in range(rows):
                 if sums[row] != 0:
-                    noise = _noise(rules, blocks, block, step, word, row, column)
+                    noise = _noise(rules, words[row], column, shift) if turned else _noise(rules, word, row, shift)
                     _move(memory, rules, start + row, sums[row], noise, shift)
             sums[:] = 0
 

@@ -5,14 +5,10 @@ from typing import Any, Final
 
 from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Mux, Shape, ShapeLike, Signal, Value
 from amaranth.lib import wiring
-from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import In, Out
 
 from ..pipeline import delay, plain_register
+from .inferred_memory import inferred_words, memory_ports
 from .technology import Technology
-
-WORDS: Final = "words"
-"""Name of the inferred memory below a `BlockMemory`, by which synthesis scripts find it."""
 
 ECP5_MODES: Final = ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1))
 """Words and bits of an ECP5 block RAM, DP16KD (Lattice FPGA-TN-02204, memory usage guide)."""
@@ -43,38 +39,16 @@ class BlockMemory(wiring.Component):
     def __init__(self, shape: ShapeLike, depth: int) -> None:
         self.shape = shape
         self.depth = depth
-        super().__init__(
-            {
-                "write_enable": In(1),
-                "write_address": In(range(depth)),
-                "write_data": In(shape),
-                "read_address": In(range(depth)),
-                "read_data": Out(shape),
-            }
-        )
+        super().__init__(memory_ports(shape, depth))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        technology = Technology.of(platform)
-        if technology is Technology.ECP5:
+        if Technology.of(platform) is Technology.ECP5:
             self._ecp5(m)
             return m
-        bits = Shape.cast(self.shape).width
-        m.submodules[WORDS] = words = Memory(shape=bits, depth=self.depth, init=[])
-        write, read = words.write_port(), words.read_port()
-        output = Signal(bits, reset_less=True)
-        m.d.comb += [
-            write.en.eq(self.write_enable),
-            write.addr.eq(self.write_address),
-            write.data.eq(self.write_data),
-            read.addr.eq(self.read_address),
-        ]
-        data: Value = read.data
-        if technology is Technology.SIMULATION:
-            collision = Signal()
-            m.d.sync += collision.eq(self.write_enable & (self.write_address == self.read_address))
-            data = read.data ^ collision.replicate(bits)
-        m.d.sync += [output.eq(data), plain_register(m, self.read_data, "read_register").eq(output)]
+        output = Signal(Shape.cast(self.shape).width, reset_less=True)
+        words = inferred_words(m, self, self.shape, self.depth, platform)
+        m.d.sync += [output.eq(words), plain_register(m, self.read_data, "read_register").eq(output)]
         return m
 
     def _ecp5(self, m: Module) -> None:

@@ -8,7 +8,7 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from .block_memory import WORDS
+from .inferred_memory import WORDS
 from .technology import Technology
 
 SPRAM_WORDS: Final = 1 << 14

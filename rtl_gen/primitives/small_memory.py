@@ -3,13 +3,10 @@
 
 from typing import Final
 
-from amaranth.hdl import Module, Shape, ShapeLike, Signal, Value
+from amaranth.hdl import Module, ShapeLike, Value
 from amaranth.lib import wiring
-from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import In, Out
 
-from .block_memory import WORDS
-from .technology import Technology
+from .inferred_memory import inferred_words, memory_ports
 
 
 class SmallMemory(wiring.Component):
@@ -36,31 +33,10 @@ class SmallMemory(wiring.Component):
     def __init__(self, shape: ShapeLike, depth: int) -> None:
         self.shape = shape
         self.depth = depth
-        super().__init__(
-            {
-                "write_enable": In(1),
-                "write_address": In(range(depth)),
-                "write_data": In(shape),
-                "read_address": In(range(depth)),
-                "read_data": Out(shape),
-            }
-        )
+        super().__init__(memory_ports(shape, depth))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        bits = Shape.cast(self.shape).width
-        m.submodules[WORDS] = words = Memory(shape=bits, depth=self.depth, init=[])
-        write, read = words.write_port(), words.read_port()
-        m.d.comb += [
-            write.en.eq(self.write_enable),
-            write.addr.eq(self.write_address),
-            write.data.eq(self.write_data),
-            read.addr.eq(self.read_address),
-        ]
-        data: Value = read.data
-        if Technology.of(platform) is Technology.SIMULATION:
-            collision = Signal()
-            m.d.sync += collision.eq(self.write_enable & (self.write_address == self.read_address))
-            data = data ^ collision.replicate(bits)
-        m.d.comb += Value.cast(self.read_data).eq(data)
+        words = inferred_words(m, self, self.shape, self.depth, platform)
+        m.d.comb += Value.cast(self.read_data).eq(words)
         return m

@@ -6,8 +6,8 @@ from typing import Any
 
 import cocotb
 
-from ...firmware.isa import FIELDS, Instruction, Op
-from ...rtl_gen.interlock import ARRAY_OPS, NEURON_OPS, Interlock, Units
+from ...firmware.isa import ARRAY_OPS, FIELDS, NEURON_OPS, Instruction, Op
+from ...rtl_gen.interlock import Interlock, Units
 from .cycles import Cycles
 
 CYCLES = 3000

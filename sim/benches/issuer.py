@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import cocotb
 
-from ...firmware.isa import FIELDS, Instruction, Op
-from ...rtl_gen.interlock import ARRAY_OPS, Interlock, Units
+from ...firmware.isa import ARRAY_OPS, FIELDS, Instruction, Op
+from ...rtl_gen.interlock import Interlock, Units
 from ...rtl_gen.issuer import ISSUE, LOOK, PASS, Issuer
 from ...rtl_gen.lane import Lane
 from ...rtl_gen.lane_array import LaneArray

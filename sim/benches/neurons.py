@@ -9,14 +9,13 @@ import cocotb
 import numpy as np
 
 from ...firmware.arithmetic import ACTIVATIONS, LOGIT_BITS, SLOPE_FRACTION, IntArray
-from ...firmware.isa import Instruction, Op
+from ...firmware.isa import WALK_OPS, Instruction, Op
 from ...rtl_gen.issuer import PASS
 from ...rtl_gen.neurons import DRAIN, LIST_LATENCY, SUM_LATENCY, NeuronUnit
 from ...rtl_gen.output_error import ERROR_BITS, OutputError
 from .cycles import Cycles, engine_parameters, spread, wrap
 
 OPS = (Op.ACTIVATE, Op.DEVIATE, Op.ERROR, Op.ACTIVATE, Op.SNAPSHOT, Op.DEVIATE, Op.PREDICT, Op.DIFFERENCE, Op.ERROR)
-SERIAL = (Op.ACTIVATE, Op.DEVIATE, Op.SNAPSHOT, Op.DIFFERENCE)
 TRIALS = 36
 EVENTS = (
     "serial",
@@ -154,7 +153,7 @@ class _Schedule:
         shift = random.randint(0, max(0, bits - 1))
         stream = self._draw(layer, max(1, min(parameters.accumulator_bits - 1, bits - shift)), shift)
         self._begin(stream, 0)
-        if instruction.op in SERIAL and random.random() < 0.8:
+        if instruction.op in WALK_OPS and random.random() < 0.8:
             self.followed = stream
             # The interlock looks at it some cycles earlier, so it may be complete by then.
             earliest = max(stream.begin + 1, *(earlier.done for earlier in self.streams[:-1]), 0)
@@ -388,7 +387,7 @@ class _Unit:
             if got["event_serial"]:
                 steps.append(now)
                 assert got["reading"], note
-            if instruction.op in SERIAL:
+            if instruction.op in WALK_OPS:
                 assert got["reading"] == (now <= reads[-1]), note
             assert got["current"] == _word(instruction), note
             # What a walk of the sweep before finds is nothing new.
@@ -409,7 +408,7 @@ class _Unit:
             for index, (change, value) in enumerate(zip(changes.tolist(), values.tolist(), strict=True))
         ]
         assert writes == ([] if instruction.op in (Op.PREDICT, Op.SNAPSHOT) else written), note
-        if instruction.op in SERIAL:
+        if instruction.op in WALK_OPS:
             assert steps == reads, note
             assert busy == steps[-1] - schedule.start + DRAIN, note
         if instruction.op == Op.PREDICT:

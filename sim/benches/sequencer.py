@@ -6,8 +6,7 @@ from typing import Any
 
 import cocotb
 
-from ...firmware.isa import FIELDS, INSTRUCTION_WORDS, Instruction, Op
-from ...rtl_gen.interlock import ARRAY_OPS, NEURON_OPS
+from ...firmware.isa import ARRAY_OPS, FIELDS, INSTRUCTION_WORDS, NEURON_OPS, Instruction, Op
 from ...rtl_gen.sequencer import FETCH, Sequencer
 from .cycles import Cycles, engine_parameters
 
