@@ -455,14 +455,6 @@ def _mix(rules: Rules, step: int, column: int) -> Any:
 
 
 @_jit
-def _word(rules: Rules, blocks: Blocks, block: int, step: int, column: int) -> Any:
-    """The random word of a column, if it has one."""
-    if rules.nearest or blocks.turned[block]:
-        return np.int64(0)
-    return _mix(rules, step, blocks.word[block] + column)
-
-
-@_jit
 def _words(rules: Rules, blocks: Blocks, block: int, step: int, rows: IntArray) -> Any:
     """The random words of rows, where each of them has one and not the columns."""
     words = np.zeros(len(rows), dtype=np.int64)
@@ -516,10 +508,13 @@ def _update(memory: Memory, layers: Layers, blocks: Blocks, rules: Rules, step: 
                 for row in events:
                     memory.sums[start + row] += deviations[row] * state
                 continue
-            word = _word(rules, blocks, block, step, column)
-            for place, row in enumerate(events):
-                noise = _noise(rules, words[place], column, shift) if turned else _noise(rules, word, row, shift)
-                _move(memory, rules, start + row, deviations[row] * state, noise, shift)
+            if turned:
+                for place, row in enumerate(events):
+                    _move(memory, rules, start + row, deviations[row] * state, _noise(rules, words[place], column, shift), shift)
+                continue
+            word = 0 if rules.nearest else _mix(rules, step, blocks.word[block] + column)
+            for row in events:
+                _move(memory, rules, start + row, deviations[row] * state, _noise(rules, word, row, shift), shift)
 
 
 @_jit
@@ -536,7 +531,7 @@ def _apply(memory: Memory, blocks: Blocks, rules: Rules, step: int) -> None:
             sums = memory.sums[start : start + rows]
             if not sums.any():
                 continue
-            word = _word(rules, blocks, block, step, column)
+            word = 0 if turned or rules.nearest else _mix(rules, step, blocks.word[block] + column)
             for row in range(rows):
                 if sums[row] != 0:
                     noise = _noise(rules, words[row], column, shift) if turned else _noise(rules, word, row, shift)
