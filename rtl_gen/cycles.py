@@ -2,8 +2,9 @@
 """Where the cycles of a program go if nothing is skipped: the engine's control, cycle by cycle, without any data."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Final
 
 from ..firmware.compiler import Program
@@ -84,30 +85,35 @@ def dense_account(program: Program, *, training: bool = True, halvings: int | No
     halvings : int or None
         Halvings of the softmax' sum, by default the most that may be needed: the binary logarithm of the number of classes.
     """
-    engine = _Engine(program.parameters, halvings)
-    engine.run(program, 0 if training else program.infer_entry)
+    blocks = tuple(block.weights for block in program.blocks)
+    return _stepped(program.instructions, 0 if training else program.infer_entry, blocks, program.parameters.lanes, halvings)
+
+
+@cache
+def _stepped(instructions: tuple[Instruction, ...], entry: int, blocks: tuple[int, ...], lanes: int, halvings: int | None) -> Account:
+    engine = _Engine(lanes, halvings, blocks)
+    engine.run(instructions, entry)
     return engine.account
 
 
 class _Engine:
     """Registers of the control as they stand in a cycle; `step` leads to the next."""
 
-    def __init__(self, parameters: EngineParameters, halvings: int | None) -> None:
-        self.lanes = parameters.lanes
+    def __init__(self, lanes: int, halvings: int | None, blocks: Sequence[int]) -> None:
+        self.lanes = lanes
         self.halvings = halvings
-        self.transposed_latency = LaneArray.transposed_latency(parameters)
+        self.transposed_latency = LaneArray.transposed_latency(EngineParameters(lanes=lanes))
         self.now = 0
         self.account = Account(self.lanes)
         # The weight block at an address.
-        self.blocks: dict[int, int] = {}
+        self.blocks = {address: number for number, address in enumerate(blocks)}
         # What happens in a later cycle.
         self.later: defaultdict[int, list[Callable[[], None]]] = defaultdict(list)
         self.issuer = _Issuer(self)
         self.neurons = _Neurons(self)
 
-    def run(self, program: Program, entry: int) -> None:
+    def run(self, instructions: Sequence[Instruction], entry: int) -> None:
         """Step until the program is over."""
-        self.blocks = {block.weights: number for number, block in enumerate(program.blocks)}
         issuer, neurons, account = self.issuer, self.neurons, self.account
         here, body, turns, waited, state = entry, 0, 0, 0, "FETCH"
         instruction = NOTHING
@@ -126,7 +132,7 @@ class _Engine:
             waited = min(waited + 1, FETCH - 1)
             if state == "FETCH":
                 if fetches:
-                    instruction, here, waited, state = program.instructions[here], here + 1, 0, "COMPARE"
+                    instruction, here, waited, state = instructions[here], here + 1, 0, "COMPARE"
             elif state == "COMPARE":
                 state = "EXECUTE"
             elif self._may(instruction, may):
@@ -146,6 +152,28 @@ class _Engine:
             issuer.step(given if start_array else None)
             neurons.step(given if start_neurons else None, follows, latest)
             self.now += 1
+            if state == "EXECUTE" and neurons.idle and issuer.undisturbed() > 0:
+                # What the interlock says in the next cycle and in all that follow.
+                soon = allowed, Interlock.model(instruction, self.units())
+                if not any(self._may(instruction, may) for may in soon):
+                    self._pass(issuer.undisturbed())
+
+    def _pass(self, cycles: int) -> None:
+        """Go on by cycles in which a product is asked for and nothing else happens: they are most where lanes are few."""
+        self._issued(cycles)
+        self.issuer.run_on(cycles)
+        self.account.cycles += cycles
+        # Whoever counts drives that are complete is asked by nobody meanwhile.
+        for now in range(self.now, self.now + cycles):
+            for happens in self.later.pop(now, ()):
+                happens()
+        self.now += cycles
+
+    def _issued(self, cycles: int) -> None:
+        issuer = self.issuer
+        key = issuer.current.op, self.blocks[issuer.current.weights]
+        self.account.issued[key] += cycles
+        self.account.lane_cycles[key] += cycles * issuer.rows
 
     @staticmethod
     def _may(instruction: Instruction, may: dict[str, bool]) -> bool:
@@ -175,9 +203,7 @@ class _Engine:
         issuer, account = self.issuer, self.account
         if issuer.issues():
             if issuer.current.columns:
-                key = issuer.current.op, self.blocks[issuer.current.weights]
-                account.issued[key] += 1
-                account.lane_cycles[key] += issuer.rows
+                self._issued(1)
             else:
                 account.idle["sequencing"] += 1
         elif issuer.state == "FOLLOW" or (issuer.state == "BLOCK" and issuer.rows_wait()):
@@ -291,10 +317,7 @@ class _Issuer:
         elif issue:
             self.inner, self.inner_left = self.inner + 1, self.inner_left - 1
         if issue and op == Op.TRANSPOSED:
-            difference = self.engine.transposed_latency - LaneArray.forward_latency
-            self.forward_hold, self.transposed_hold = max(difference + 1 + SUM_LATENCY, 0), 1 + SUM_LATENCY
-            if final:
-                engine.later[engine.now + ISSUE + engine.transposed_latency + SUM_LATENCY].append(neurons.counts(self.latest))
+            self._transposed_sums(1)
         if go:
             if op == Op.FORWARD:
                 self._forward_sums()
@@ -306,6 +329,36 @@ class _Issuer:
         self.forward_held, self.transposed_held = forward_held, transposed_held
         if start:
             self.current, self.latest = start, 1 - self.latest
+
+    def undisturbed(self) -> int:
+        """Cycles, of those to come, in which products are asked for and nothing else can change, while the neuron unit is idle."""
+        # Two are left, so that the end of the block is not among them.
+        return self.inner_left - 2 if self.state == "RUN" and not self.pending[1 - self.latest] else 0
+
+    def run_on(self, cycles: int) -> None:
+        """Ask for so many products, one a cycle."""
+
+        def less(count: int) -> int:
+            return max(count - cycles, 0)
+
+        self.spaced = max(self.spacing - cycles + 1, 0) <= 1
+        self.forward_held = max(self.forward_hold - cycles + 1, 0) > 1
+        self.transposed_held = max(self.transposed_hold - cycles + 1, 0) > 1
+        self.spacing, self.forward_hold, self.transposed_hold = map(less, (self.spacing, self.forward_hold, self.transposed_hold))
+        self.drain = list(map(less, self.drain))
+        self.inner, self.inner_left = self.inner + cycles, self.inner_left - cycles
+        if self.current.op == Op.TRANSPOSED:
+            self._transposed_sums(cycles)
+            self.forward_held = self.transposed_held = True
+
+    def _transposed_sums(self, cycles: int) -> None:
+        engine = self.engine
+        difference = engine.transposed_latency - LaneArray.forward_latency
+        self.forward_hold, self.transposed_hold = max(difference + 1 + SUM_LATENCY, 0), 1 + SUM_LATENCY
+        if self.left <= engine.lanes:
+            first = engine.now + ISSUE + engine.transposed_latency + SUM_LATENCY
+            for now in range(first, first + cycles):
+                engine.later[now].append(engine.neurons.counts(self.latest))
 
     def _forward_sums(self) -> None:
         engine = self.engine
