@@ -72,7 +72,7 @@ multiply most in a second, and as many weights as the memory holds. `--preset`, 
 parameter of the engine, formats too), `--clock` and `--baud` override it. `frenn check NETWORK` says for every board whether the network
 fits, what of the FPGA it takes, its cycles a sample, samples a second of engine and line, and which of them is the limit.
 
-A ULX3S 85F carries 784-256-256-10 on MNIST with weights of 9 bits ([mnist-9bit.toml](../examples/mnist-9bit.toml), 97.95 % of the test
+A ULX3S 85F carries 784-256-256-10 on MNIST with weights of 9 bits ([mnist-9bit.toml](../examples/mnist-9bit.toml), 97.90 % of the test
 samples right after 6 epochs, golden, seed 1): with 64 lanes its weights take 144 of the 208 block RAMs, the whole engine 178.
 
 iCEBreaker and Tang Nano 9K have room for the engine of one lane ([engine.md](engine.md)); of four lanes the smallest preset needs 13,835
