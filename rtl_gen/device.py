@@ -21,7 +21,7 @@ from .neurons import NeuronUnit
 from .packet import PACKET
 from .performance import COUNTER_BITS, PerformanceCounters
 from .pipeline import plain_register
-from .stream_register import StreamRegister
+from .stream_register import HalfRegister, StreamRegister
 
 
 class Device(wiring.Component):
@@ -60,7 +60,7 @@ class Device(wiring.Component):
         control = engine.control
         if self.line:
             m.d.comb += [control.framing_error.eq(self.framing_error), control.overrun.eq(self.overrun)]
-        m.submodules.requests = requests = StreamRegister(PACKET)
+        m.submodules.requests = requests = HalfRegister(PACKET)
         m.submodules.answers = answers = StreamRegister(PACKET)
         connect(m, flipped(self.request), requests.i)
         connect(m, answers.o, flipped(self.answer))

@@ -217,6 +217,8 @@ class Issuer(wiring.Component):
         first_block = Signal(reset_less=True)
         inner = Signal(INDEX_BITS, reset_less=True)
         inner_left = Signal(INDEX_BITS, reset_less=True)
+        # Pairs that a list under way must have for the next one to be issued: a lead is a cycle late, and the last is left for RUN.
+        needed = Signal(INDEX_BITS, reset_less=True)
         empty = Signal(reset_less=True)
         rows = Signal(range(lanes + 1), reset_less=True)
         final = Signal(reset_less=True)
@@ -285,7 +287,7 @@ class Issuer(wiring.Component):
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.issuing.eq(0)
-                m.d.sync += [inner.eq(0), empty.eq(0), look.eq(LOOK - 2)]
+                m.d.sync += [inner.eq(0), needed.eq(3), empty.eq(0), look.eq(LOOK - 2)]
                 with m.If(self.start):
                     m.d.sync += [
                         now.eq(given),
@@ -329,11 +331,10 @@ class Issuer(wiring.Component):
                 with m.If(~waits):
                     m.next = "CHOOSE"
             with m.State("FOLLOW"):
-                # Seen a cycle late, and the last source is left for RUN: so two more must be there.
-                m.d.sync += lead.eq(self.length > inner + 2)
+                m.d.sync += lead.eq(self.length >= needed)
                 m.d.comb += issue.eq(lead)
                 with m.If(issue):
-                    m.d.sync += inner.eq(inner + 1)
+                    m.d.sync += [inner.eq(inner + 1), needed.eq(needed + 1)]
                 with m.If(~list_follows):
                     m.d.comb += issue.eq(0)
                     m.d.sync += look.eq(LOOK - 2)

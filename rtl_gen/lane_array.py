@@ -5,13 +5,13 @@ from typing import Final
 
 import numpy as np
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, ValueLike, signed
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..firmware.arithmetic import RANDOM_BITS, ROW_ROTATION, IntArray
 from ..firmware.parameters import EngineParameters
 from .lane import Lane
-from .pipeline import delay, fan_out, plain_register
+from .pipeline import REPLICA, delay, fan_out, plain_register
 from .random_words import RandomWords
 from .weights import FAN_OUT, WeightMemory
 
@@ -233,15 +233,21 @@ class LaneArray(wiring.Component):
             ),
         ]
 
-        rows = fan_out(m, Cat(*(getattr(self.rows, name) for name in self.rows.signature.members)), count, "rows", cycles=4, leaf=4)
+        # Four lanes share a decoder of a row's lane, so that a lane of its own decides with little logic.
+        layout = data.StructLayout({name: member.shape for name, member in self.rows.signature.members.items()})
+        decoded = data.StructLayout({**layout.members, "lane": 2, "first": 1, "here": 1})
+        rows = fan_out(m, Cat(*(getattr(self.rows, name) for name in layout.members)), -(-count // 4), "rows", leaf=4)
+        near = [Signal(decoded, name=f"rows_near_{index}", reset_less=True, attrs=REPLICA) for index in range(len(rows))]
+        for index, (given, here) in enumerate(zip((data.View(layout, bits) for bits in rows), near, strict=True)):
+            m.d.sync += [here[name].eq(given[name]) for name in layout.members if name != "lane"]
+            m.d.sync += [here.lane.eq(given.lane[:2]), here.first.eq(given.lane == 0), here.here.eq(given.lane >> 2 == index)]
         for index, lane in enumerate(lanes):
-            here = wiring.Signature({"rows": Out(row_signature(parameters))}).create(path=(f"lane_{index}",)).rows
-            m.d.comb += Cat(*(getattr(here, name) for name in self.rows.signature.members)).eq(rows[index])
-            selected = here.lane == index
+            here = near[index // 4]
+            selected = here.here & (here.lane == index % 4)
             for target, source in (
-                (lane.row_write, here.valid & (selected | (here.lane == 0))),
+                (lane.row_write, here.valid & (selected | here.first)),
                 (lane.row_select, selected),
-                (lane.row_values, here.values),
+                (lane.row_values, here["values"]),
                 (lane.row_address, here.address),
                 (lane.row_change, here.change),
                 (lane.row_value, here.value),

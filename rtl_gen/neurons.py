@@ -254,7 +254,8 @@ class NeuronUnit(wiring.Component):
         walking, stepping = Signal(), Signal()
         left = Signal(INDEX_BITS, reset_less=True)
         walk = Signal(range(depth), reset_less=True)
-        walked_so_far = Signal(INDEX_BITS, reset_less=True)
+        # Drives that a step is sure of: those walked, and one more, since `ahead` is a cycle late.
+        needed = Signal(INDEX_BITS, reset_less=True)
         following, follow_tag = Signal(), Signal(reset_less=True)
         ahead = Signal()
         drain = Signal(range(DRAIN + 1))
@@ -266,14 +267,13 @@ class NeuronUnit(wiring.Component):
             stepping.eq(walking & (ahead | ~following)),
         ]
         total = Mux(follow_tag, totals[1], totals[0])
-        # Seen a cycle late, so one more must be there.
-        m.d.sync += ahead.eq(total > walked_so_far + 1)
+        m.d.sync += ahead.eq(total >= needed)
         with m.If(Mux(follow_tag, self.complete[1], self.complete[0])):
             m.d.sync += following.eq(0)
         with m.If(drain != 0):
             m.d.sync += drain.eq(drain - 1)
         with m.If(stepping):
-            m.d.sync += [walk.eq(walk + 1), left.eq(left - 1), walked_so_far.eq(walked_so_far + 1)]
+            m.d.sync += [walk.eq(walk + 1), left.eq(left - 1), needed.eq(needed + 1)]
             with m.If(left == 1):
                 m.d.sync += [walking.eq(0), drain.eq(DRAIN)]
         starting = self.instruction.op
@@ -284,7 +284,7 @@ class NeuronUnit(wiring.Component):
                 instruction.eq(self.instruction),
                 walk.eq(self.instruction.target),
                 left.eq(self.instruction.rows),
-                walked_so_far.eq(0),
+                needed.eq(2),
                 following.eq(self.follows),
                 follow_tag.eq(self.follow_tag),
                 ahead.eq(0),
@@ -504,10 +504,11 @@ class NeuronUnit(wiring.Component):
             with m.If(update):
                 m.d.sync += held.eq(now)
 
-        changed_in = Signal(2)
+        changed_in, news = Signal(2), Signal(2)
         m.d.comb += self.changed.eq(changed_in.bit_select(self.sweep, 1))
+        m.d.sync += news.eq(Mux(valid & changed & (activating | deviating), Cat(~of_sweep, of_sweep), 0))
         for sweep in range(2):
-            with m.If(valid & changed & (activating | deviating) & (of_sweep == sweep)):
+            with m.If(news[sweep]):
                 m.d.sync += changed_in[sweep].eq(1)
             with m.Elif(self.clear_changed & (self.sweep == sweep)):
                 m.d.sync += changed_in[sweep].eq(0)

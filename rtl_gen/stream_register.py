@@ -55,3 +55,39 @@ class StreamRegister(wiring.Component):
         with m.If(~holding):
             m.d.sync += held.eq(self.i.payload)
         return m
+
+
+class HalfRegister(wiring.Component):
+    """A buffer of one payload for a reader whose ready comes late: it reaches no register but that of ``valid``.
+
+    Parameters
+    ----------
+    shape : ShapeLike
+        Of the payload.
+
+    Ports
+    -----
+    i : In, stream of the shape
+    o : Out, stream of the shape
+
+    Latency 1 cycle, throughput one payload in two cycles.
+    """
+
+    def __init__(self, shape: ShapeLike) -> None:
+        self.shape = shape
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+
+    @staticmethod
+    def model(payloads: Sequence[Item]) -> list[Item]:
+        """What leaves: what came."""
+        return list(payloads)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        payload = plain_register(m, self.o.payload, "payload")
+        m.d.comb += self.i.ready.eq(~self.o.valid)
+        with m.If(self.o.valid):
+            m.d.sync += self.o.valid.eq(~self.o.ready)
+        with m.Else():
+            m.d.sync += [self.o.valid.eq(self.i.valid), payload.eq(self.i.payload)]
+        return m
