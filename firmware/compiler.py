@@ -245,6 +245,15 @@ def _stored(network: Network) -> list[tuple[int, int, bool]]:
     return [(columns, rows, True) if turned else (rows, columns, False) for (rows, columns), turned in shapes]
 
 
+def _keeping(network: Network, lanes: int) -> list[int]:
+    """Layers whose rows keep the states when they have deviations, which a block to the output learns from.
+
+    One lane has no rows: it takes both from where the neurons' values are.
+    """
+    blocks = zip(network.ends, by_source(network), strict=True)
+    return sorted({source for (source, _), turned in blocks if turned and lanes > 1})
+
+
 def _signed_bits(magnitude: int) -> int:
     return magnitude.bit_length() + 1
 
@@ -285,7 +294,7 @@ def _needs(network: Network, lanes: int) -> dict[str, int]:
     depths = {
         "weight_depth": sum(_blocks(rows, lanes) * columns for rows, columns, _ in _stored(network)),
         "neuron_depth": sum(widths),
-        "row_depth": sum(_blocks(width, lanes) for width in widths[1:]),
+        "row_depth": sum(_blocks(width, lanes) for width in (*widths[1:], *(widths[layer] for layer in _keeping(network, lanes)))),
     }
     # A network beyond every engine has addresses that no instruction can hold.
     nodes = 1 << FIELDS["node"].bits
@@ -336,6 +345,7 @@ class _Compiler:
         self.terms = [nudged_terms(network, layer) if layer in self.hidden and literal else self.free_terms[layer] for layer in everything]
         self.fractions = [drive_fraction(network, terms) if terms else 0 for terms in self.terms]
         self.layers = self._map_layers()
+        self.deviations = self._map_deviations()
         self.blocks = self._map_blocks()
 
     def _map_layers(self) -> tuple[LayerMap, ...]:
@@ -346,6 +356,15 @@ class _Compiler:
             row += _blocks(width, self.parameters.lanes) if index else 0
         return tuple(layers)
 
+    def _map_deviations(self) -> dict[int, int]:
+        """Addresses of the first row block of the deviations that stand apart from the states, by layer."""
+        lanes, widths = self.parameters.lanes, self.network.widths
+        rows, row = {}, sum(_blocks(width, lanes) for width in widths[1:])
+        for layer in _keeping(self.network, lanes):
+            rows[layer] = row
+            row += _blocks(widths[layer], lanes)
+        return rows
+
     def _map_blocks(self) -> tuple[BlockMap, ...]:
         blocks, address, column = [], 0, 0
         for rows, columns, turned in _stored(self.network):
@@ -354,22 +373,31 @@ class _Compiler:
             column += columns
         return tuple(blocks)
 
-    def accumulate(self, layer: int, fraction: int, wanted: list[Term], first: bool, full: bool = False) -> list[Instruction]:
-        """The instructions that add terms to a drive of so many fraction bits; ``first``: to nothing, so that no term makes it zero."""
+    def accumulate(
+        self, layer: int, fraction: int, wanted: list[Term], first: bool, full: bool = False, deviations: bool = False
+    ) -> list[Instruction]:
+        """The instructions that add terms to a drive of so many fraction bits, of states or deviations.
+
+        ``first``: to nothing, so that no term makes it zero.
+        """
         if first and not wanted:
             # A broadcast of no source sets the drive to zero.
             return [Instruction(op=Op.FORWARD, first=1, full=1, rows=self.layers[layer].width, target=self.layers[layer].neuron)]
         # The order changes no sum: what the lanes broadcast comes first, since its sums leave while a transposed pass is under way.
         ordered = sorted(wanted, key=self._crosses)
-        return [self._product(layer, fraction, term, first and index == 0, full and term.source > 0) for index, term in enumerate(ordered)]
+        return [
+            self._product(layer, fraction, term, first and index == 0, full and term.source > 0, deviations)
+            for index, term in enumerate(ordered)
+        ]
 
     def _crosses(self, term: Term) -> bool:
         """Whether a term is summed over the lanes."""
         return term.transposed != self.blocks[term.block].by_source
 
-    def _product(self, layer: int, fraction: int, term: Term, first: bool, full: bool) -> Instruction:
+    def _product(self, layer: int, fraction: int, term: Term, first: bool, full: bool, deviations: bool) -> Instruction:
         block = self.blocks[term.block]
         across = self._crosses(term)
+        row = self._deviation_row(term.source) if deviations else self.layers[term.source].row
         return Instruction(
             op=Op.TRANSPOSED if across else Op.FORWARD,
             first=first,
@@ -378,7 +406,7 @@ class _Compiler:
             columns=block.columns,
             source=self.layers[term.source].neuron,
             node=term.source,
-            row=self.layers[term.source].row if across else 0,
+            row=row if across else 0,
             target=self.layers[layer].neuron,
             weights=block.weights,
             shift=fraction - term.fraction,
@@ -387,6 +415,10 @@ class _Compiler:
     def _layer_fields(self, layer: int) -> dict[str, int]:
         place = self.layers[layer]
         return {"rows": place.width, "target": place.neuron, "row": place.row, "node": layer}
+
+    def _deviation_row(self, layer: int) -> int:
+        """The layer's first row block when it has deviations."""
+        return self.deviations.get(layer, self.layers[layer].row)
 
     def activate(self, layer: int, first: bool, clamped: bool = False) -> Instruction:
         """The instruction that turns a layer's drive into states."""
@@ -408,7 +440,7 @@ class _Compiler:
         return Instruction(
             op=Op.DEVIATE,
             first=first,
-            **self._layer_fields(layer),
+            **{**self._layer_fields(layer), "row": self._deviation_row(layer)},
             round=drive_fraction(self.network, self.clamped_terms[layer]) - formats.drive.fraction,
             round2=SLOPE_FRACTION + formats.drive.fraction - formats.deviation.fraction,
             bits=formats.deviation.magnitude_bits,
@@ -437,11 +469,9 @@ class _Compiler:
         for layer in layers:
             # What has not settled yet is zero.
             known = [term for term in terms[layer] if term.source in settled]
-            # A block with a row for each of these neurons learns while the rows still hold their states.
-            learned = self.updates([layer], True) if kind else []
-            first.append(([*self.accumulate(layer, fractions[layer], known, True), *learned], settle(layer, True)))
+            first.append((self.accumulate(layer, fractions[layer], known, True, deviations=bool(kind)), settle(layer, True)))
             varying = [term for term in terms[layer] if term.source != constant]
-            again.append((self.accumulate(layer, fractions[layer], varying, False), settle(layer, False)))
+            again.append((self.accumulate(layer, fractions[layer], varying, False, deviations=bool(kind)), settle(layer, False)))
             if self.network.relaxation.schedule == "sequential":
                 settled.add(layer)
         return self._sweeps(kind, count, self._sweep(first), self._sweep(again))
@@ -516,7 +546,7 @@ class _Compiler:
 
     def _update(self, index: int) -> Instruction:
         block, ends = self.blocks[index], self.network.ends[index]
-        column_layer = ends[1] if block.by_source else ends[0]
+        rows_layer, column_layer = ends if block.by_source else ends[::-1]
         return Instruction(
             op=Op.UPDATE,
             kind=int(block.by_source),
@@ -527,7 +557,7 @@ class _Compiler:
             columns=block.columns,
             source=self.layers[column_layer].neuron,
             node=column_layer,
-            row=self.layers[self._rows_of(index)].row,
+            row=self.layers[rows_layer].row if block.by_source else self._deviation_row(rows_layer),
             weights=block.weights,
             column=block.column,
             shift=max(self.parameters.update_shift - update_fractions(self.network)[index], 0),
@@ -542,7 +572,8 @@ class _Compiler:
             # In the literal form a state that has not settled moves on, and teaches, without an error too.
             *([] if self.network.relaxation.literal else [Instruction(op=Op.STOP_IF_RIGHT)]),
             *self.clamped_phase(),
-            # The layers that moved last come last, so that none is waited for.
+            # What learns from states waits for nothing; of the others, those whose layers moved last come last.
+            *self.updates(range(self.output, 0, -1), True),
             *self.updates(range(self.output, 0, -1), False),
             end,
         ]
