@@ -133,8 +133,8 @@ class _Engine:
             if state == "FETCH":
                 if fetches:
                     instruction, here, waited, state = instructions[here], here + 1, 0, "COMPARE"
-            elif state == "COMPARE":
-                state = "EXECUTE"
+            elif state in ("COMPARE", "LOOK"):
+                state = "LOOK" if state == "COMPARE" else "EXECUTE"
             elif self._may(instruction, may):
                 state = "FETCH"
                 array, serial = instruction.op in ARRAY_OPS, instruction.op in NEURON_OPS
@@ -241,7 +241,7 @@ class _Issuer:
 
     def rows_wait(self) -> bool:
         """Whether the block's rows are still written."""
-        return self.rows_follow and self.block == self.engine.neurons.row
+        return self.rows_follow and self.block == self.engine.neurons.row_before
 
     def held(self) -> bool:
         """Whether the sums of the instruction before are in the way."""
@@ -395,7 +395,7 @@ class _Neurons:
         self.engine = engine
         self.current = NOTHING
         self.walking = self.erring = self.following = self.ahead = False
-        self.left = self.walked = self.drain = self.follow_tag = self.row = self.lane = 0
+        self.left = self.walked = self.drain = self.follow_tag = self.row = self.row_before = self.lane = 0
         self.changes = self.nonzero = 0
         self.totals = [0, 0]
         self.complete_before = [True, True]
@@ -420,6 +420,7 @@ class _Neurons:
         """Go on by one cycle; the issuer has gone before, and said ``latest`` in this cycle."""
         engine = self.engine
         issuer = engine.issuer
+        self.row_before = self.row
         stepping = self.walking and (self.ahead or not self.following)
         ahead = self.totals[self.follow_tag] > self.walked + 1
         if issuer.latest != latest:

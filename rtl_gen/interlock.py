@@ -3,7 +3,7 @@
 
 from dataclasses import dataclass
 
-from amaranth.hdl import Module, Mux
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -51,7 +51,7 @@ class Interlock(wiring.Component):
         It reads drives that the latest instruction of the array is summing up.
     all_idle, neurons_idle : Out
 
-    Latency 1 cycle. Throughput one a cycle.
+    Latency 1 cycle from what the units say of themselves, 2 cycles from the three instructions. Throughput one a cycle.
     """
 
     def __init__(self) -> None:
@@ -97,16 +97,21 @@ class Interlock(wiring.Component):
         m = Module()
         given, array, neurons = self.instruction, self.array, self.neurons
         latest, earlier = (Mux(self.latest ^ other, self.complete[1], self.complete[0]) for other in (0, 1))
-        update = given.op == Op.UPDATE
-        follows = ~latest & (array.op != Op.UPDATE) & (array.target == given.target)
-        taken = self.issuing & (
-            ((array.op != Op.TRANSPOSED) & (array.node == given.node)) | ((array.op != Op.FORWARD) & (array.row == given.row))
+        # The instructions stand longer than what the units say, so they are compared first.
+        update, of_output, sums, takes, overwrites = (
+            Signal(name=name, reset_less=True) for name in ("update", "of_output", "sums", "takes", "overwrites")
         )
-        overwritten = self.reading & (neurons.target == given.target)
         m.d.sync += [
-            self.array_may.eq(~self.issuing & earlier & (update | ~(self.learning | overwritten))),
-            self.neurons_may.eq(self.idle & earlier & ~taken & ~(follows & given.op.matches(*OUTPUT_OPS))),
-            self.follows.eq(follows),
+            update.eq(given.op == Op.UPDATE),
+            of_output.eq(given.op.matches(*OUTPUT_OPS)),
+            sums.eq((array.op != Op.UPDATE) & (array.target == given.target)),
+            takes.eq(((array.op != Op.TRANSPOSED) & (array.node == given.node)) | ((array.op != Op.FORWARD) & (array.row == given.row))),
+            overwrites.eq(neurons.target == given.target),
+        ]
+        m.d.sync += [
+            self.array_may.eq(~self.issuing & earlier & (update | ~(self.learning | (self.reading & overwrites)))),
+            self.neurons_may.eq(self.idle & earlier & ~(self.issuing & takes) & ~(~latest & sums & of_output)),
+            self.follows.eq(~latest & sums),
             self.all_idle.eq(~self.issuing & earlier & latest & self.idle),
             self.neurons_idle.eq(self.idle),
         ]

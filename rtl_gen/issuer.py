@@ -15,7 +15,7 @@ from .event_list import INDEX_BITS
 from .instruction import INSTRUCTION
 from .lane_array import LaneArray, command_signature
 from .neurons import LIST_LATENCY, SUM_LATENCY
-from .pipeline import delay, plain_register
+from .pipeline import REPLICA, delay, plain_register
 
 ISSUE: Final = LIST_LATENCY + 3
 """Cycles from the choice of a source to its command."""
@@ -225,44 +225,58 @@ class Issuer(wiring.Component):
         length = Signal(INDEX_BITS, reset_less=True)
         some = Signal(reset_less=True)
         active = Signal(reset_less=True)
+        # Of the length a cycle ago: whether it is at most one, and whether it is zero.
+        at_most_one, none_at_all = Signal(reset_less=True), Signal(reset_less=True)
+        # Copies near to what they choose.
+        full, first = (Signal(name=name, reset_less=True, attrs=REPLICA) for name in ("full_here", "first_here"))
         m.d.sync += [
             length.eq(Mux(transposed, now.columns, self.count)),
+            at_most_one.eq(length <= 1),
+            none_at_all.eq(length == 0),
             some.eq(self.count != 0),
             rows.eq(Mux(left > lanes, lanes, left)),
             final.eq(left <= lanes),
         ]
         with m.If(transposed):
-            m.d.sync += active.eq(Mux(now.full, self.valued_block, self.changed_block) | (now.first & first_block))
+            m.d.sync += active.eq(Mux(full, self.valued_block, self.changed_block) | (first & first_block))
         with m.Elif(update):
             m.d.sync += active.eq(self.valued_block & some)
         with m.Else():
-            m.d.sync += active.eq(some | now.first)
+            m.d.sync += active.eq(some | first)
 
         # The list or the rows may still be written.
         list_follows, rows_follow = Signal(), Signal()
         given, walk = self.instruction, self.walk
-        written_list = (walk.node == given.node) & Mux(given.full, (walk.op == Op.ACTIVATE) & ~walk.full, walk.op != Op.SNAPSHOT)
+        written_list, written_rows = Signal(reset_less=True), Signal(reset_less=True)
+        # Both instructions stand for cycles before this one starts.
+        m.d.sync += [
+            written_list.eq(
+                (walk.node == given.node)
+                & (given.op != Op.TRANSPOSED)
+                & Mux(given.full, (walk.op == Op.ACTIVATE) & ~walk.full, walk.op != Op.SNAPSHOT)
+            ),
+            written_rows.eq((walk.row == given.row) & (given.op != Op.FORWARD)),
+        ]
         with m.If(self.walk_idle):
             m.d.sync += [list_follows.eq(0), rows_follow.eq(0)]
         with m.Elif(self.start):
-            m.d.sync += [
-                list_follows.eq(written_list & (given.op != Op.TRANSPOSED)),
-                rows_follow.eq((walk.row == given.row) & (given.op != Op.FORWARD)),
-            ]
+            m.d.sync += [list_follows.eq(written_list), rows_follow.eq(written_rows)]
         lead = Signal()
 
         # A forward block's sums leave the chain before the next block's come; a transposed pass waits for its drives.
         spacing = Signal(range(max(lanes, PASS) + 1))
-        spaced = Signal()
-        m.d.sync += spaced.eq(spacing <= 1)
         with m.If(spacing != 0):
             m.d.sync += spacing.eq(spacing - 1)
         # The sums of another instruction keep their distance.
         later = self.transposed_latency - LaneArray.forward_latency
         forward_hold = Signal(range(lanes + SUM_LATENCY + max(later, 0) + 2))
         transposed_hold = Signal(range(lanes + SUM_LATENCY + max(-later, 0) + 2))
-        forward_held, transposed_held = Signal(), Signal()
-        m.d.sync += [forward_held.eq(forward_hold > 1), transposed_held.eq(transposed_hold > 1)]
+        # The last command of a block may go; the first block of a transposed pass may not begin.
+        ends, held = Signal(), Signal()
+        m.d.sync += [
+            ends.eq(update | ((spacing <= 1) & ~(forward & first_block & (forward_hold > 1)))),
+            held.eq(transposed & first_block & (transposed_hold > 1)),
+        ]
         for hold in (forward_hold, transposed_hold):
             with m.If(hold != 0):
                 m.d.sync += hold.eq(hold - 1)
@@ -272,14 +286,31 @@ class Issuer(wiring.Component):
         update_drain = ISSUE + LaneArray.update_latency + 1
 
         issue, last, go = Signal(), Signal(), Signal()
+        issued, gone = Signal(), Signal()
         single = Signal(reset_less=True)
-        next_block = Signal()
+        next_block, moved = Signal(), Signal()
+        m.d.sync += [issued.eq(issue), gone.eq(go), moved.eq(next_block)]
         with m.If(next_block):
+            m.d.sync += [self.block.eq(self.block + 1), left.eq(left - lanes)]
+        with m.If(moved):
+            m.d.sync += [base.eq(base + now.columns), turn.eq(turn + ROW_ROTATION * lanes % RANDOM_BITS)]
+        # Whether the block's rows, or those of the one after it, were being written a cycle ago.
+        writing, writing_next = Signal(reset_less=True), Signal(reset_less=True)
+        m.d.sync += [writing.eq(self.block == self.row), writing_next.eq(self.block + 1 == self.row)]
+        with m.If(self.start):
             m.d.sync += [
-                base.eq(base + now.columns),
-                self.block.eq(self.block + 1),
-                left.eq(left - lanes),
-                turn.eq(turn + ROW_ROTATION * lanes % RANDOM_BITS),
+                now.eq(given),
+                full.eq(given.full),
+                first.eq(given.first),
+                self.latest.eq(~self.latest),
+                transposed.eq(given.op == Op.TRANSPOSED),
+                update.eq(given.op == Op.UPDATE),
+                forward.eq(given.op == Op.FORWARD),
+                base.eq(given.weights),
+                self.block.eq(given.row),
+                left.eq(given.rows),
+                turn.eq(0),
+                first_block.eq(1),
             ]
         look = Signal(range(LOOK))
         m.d.sync += [lead.eq(0), self.event_skipped_sources.eq(0), self.event_skipped_columns.eq(0)]
@@ -289,18 +320,6 @@ class Issuer(wiring.Component):
                 m.d.comb += self.issuing.eq(0)
                 m.d.sync += [inner.eq(0), needed.eq(3), empty.eq(0), look.eq(LOOK - 2)]
                 with m.If(self.start):
-                    m.d.sync += [
-                        now.eq(given),
-                        self.latest.eq(~self.latest),
-                        transposed.eq(given.op == Op.TRANSPOSED),
-                        update.eq(given.op == Op.UPDATE),
-                        forward.eq(given.op == Op.FORWARD),
-                        base.eq(given.weights),
-                        self.block.eq(given.row),
-                        left.eq(given.rows),
-                        turn.eq(0),
-                        first_block.eq(1),
-                    ]
                     m.next = "BEGIN"
             with m.State("BEGIN"):
                 # The walk may end in any cycle; whoever follows its list leaves by way of the list's length.
@@ -327,8 +346,7 @@ class Issuer(wiring.Component):
                 with m.If(transposed):
                     m.d.sync += spacing.eq(PASS - 2)
                 # A block whose rows are not yet written, or whose sums would come too early.
-                waits = (rows_follow & (self.block == self.row)) | (transposed & first_block & transposed_held)
-                with m.If(~waits):
+                with m.If(~((rows_follow & Mux(moved, writing_next, writing)) | held)):
                     m.next = "CHOOSE"
             with m.State("FOLLOW"):
                 m.d.sync += lead.eq(self.length >= needed)
@@ -340,7 +358,7 @@ class Issuer(wiring.Component):
                     m.d.sync += look.eq(LOOK - 2)
                     m.next = "LIST"
             with m.State("CHOOSE"):
-                m.d.sync += [inner.eq(0), inner_left.eq(length), single.eq(length <= 1), empty.eq(length == 0)]
+                m.d.sync += [inner.eq(0), inner_left.eq(length), single.eq(at_most_one), empty.eq(none_at_all)]
                 with m.If(active):
                     m.d.sync += self.event_skipped_sources.eq(Mux(transposed, 0, now.columns - length))
                     m.next = "RUN"
@@ -354,11 +372,7 @@ class Issuer(wiring.Component):
                     with m.If(final):
                         m.next = "IDLE"
             with m.State("RUN"):
-                m.d.comb += [
-                    last.eq(single),
-                    issue.eq(~last | update | (spaced & ~(forward & first_block & forward_held))),
-                    go.eq(issue & last),
-                ]
+                m.d.comb += [last.eq(single), issue.eq(~single | ends), go.eq(single & ends)]
                 with m.If(issue):
                     m.d.sync += [inner.eq(inner + 1), inner_left.eq(inner_left - 1), single.eq(inner_left == 2)]
                 with m.If(go):
@@ -369,13 +383,12 @@ class Issuer(wiring.Component):
                     m.next = "BLOCK"
                     with m.If(final):
                         m.next = "IDLE"
-        with m.If(go & forward):
-            m.d.sync += [
-                forward_hold.eq(rows + SUM_LATENCY),
-                transposed_hold.eq(Mux(rows + SUM_LATENCY > later, rows + SUM_LATENCY - later, 0)),
-            ]
-        with m.If(issue & transposed):
-            m.d.sync += [forward_hold.eq(max(later + 1 + SUM_LATENCY, 0)), transposed_hold.eq(1 + SUM_LATENCY)]
+        # Counted from a cycle later on.
+        held_rows = rows + (SUM_LATENCY - 1)
+        with m.If(gone & forward):
+            m.d.sync += [forward_hold.eq(held_rows), transposed_hold.eq(Mux(held_rows > later, held_rows - later, 0))]
+        with m.If(issued & transposed):
+            m.d.sync += [forward_hold.eq(max(later + SUM_LATENCY, 0)), transposed_hold.eq(SUM_LATENCY)]
 
         # What is complete: every command is out, and the last one has arrived.
         for tag in range(2):
@@ -386,10 +399,10 @@ class Issuer(wiring.Component):
             here = self.latest == tag
             with m.If(self.start & ~here):
                 m.d.sync += [pending.eq(1), learns.eq(given.op == Op.UPDATE), target.eq(given.target), shift.eq(given.shift)]
-            with m.Elif((drain == 0) & ~(self.issuing & here)):
+            with m.Elif((drain == 0) & ~((self.issuing | gone) & here)):
                 m.d.sync += pending.eq(0)
-            with m.If(go & here):
-                m.d.sync += drain.eq(Mux(forward, forward_drain + rows, Mux(transposed, transposed_drain, update_drain)))
+            with m.If(gone & here):
+                m.d.sync += drain.eq(Mux(forward, forward_drain - 1 + rows, Mux(transposed, transposed_drain - 1, update_drain - 1)))
             with m.Elif(drain != 0):
                 m.d.sync += drain.eq(drain - 1)
             m.d.comb += self.complete[tag].eq(~pending)
@@ -429,7 +442,13 @@ class Issuer(wiring.Component):
             "tag": self.latest,
         }
         waited = {
-            name: delay(m, part, read + 1, name) for name, part in (("base", base), ("block", self.block), ("rows", rows), ("turn", turn))
+            name: delay(m, part, cycles, name)
+            for name, part, cycles in (
+                ("base", base, read),
+                ("block", self.block, read + 1),
+                ("rows", rows, read + 1),
+                ("turn", turn, read),
+            )
         }
         arrived = {name: delay(m, flag, read + 1, name) for name, flag in flags.items()}
         parts = {
@@ -444,11 +463,11 @@ class Issuer(wiring.Component):
         for name, part in parts.items():
             m.d.sync += plain_register(m, getattr(command, name), f"{name}_register").eq(part)
 
-        counts = issue & ~empty
+        counts = issued & ~delay(m, empty, 1, "empty")
         m.d.sync += [
             self.event_forward.eq(counts & forward),
-            self.event_transposed.eq(issue & transposed),
-            self.event_update.eq(issue & update),
+            self.event_transposed.eq(issued & transposed),
+            self.event_update.eq(issued & update),
             self.event_lanes.eq(Mux(counts, rows, Const(0))),
         ]
         return m

@@ -123,7 +123,7 @@ class NeuronUnit(wiring.Component):
                 "start": In(1),
                 "instruction": In(INSTRUCTION),
                 "sweep": In(1),
-                "idle": Out(1),
+                "idle": Out(1, init=1),
                 "reading": Out(1),
                 "current": Out(INSTRUCTION),
                 "follows": In(1),
@@ -252,7 +252,7 @@ class NeuronUnit(wiring.Component):
 
         # The walk over a layer; it stays behind the sums that it follows.
         walking, stepping = Signal(), Signal()
-        left = Signal(INDEX_BITS, reset_less=True)
+        left, final_step = Signal(INDEX_BITS, reset_less=True), Signal(reset_less=True)
         walk = Signal(range(depth), reset_less=True)
         # Drives that a step is sure of: those walked, and one more, since `ahead` is a cycle late.
         needed = Signal(INDEX_BITS, reset_less=True)
@@ -262,7 +262,6 @@ class NeuronUnit(wiring.Component):
         m.submodules.error = error = OutputError(parameters.drive_bits, read_latency=1 + BlockMemory.latency)
         erring = Signal()
         m.d.comb += [
-            self.idle.eq(~walking & (drain == 0) & ~erring),
             self.reading.eq(walking | erring),
             stepping.eq(walking & (ahead | ~following)),
         ]
@@ -272,9 +271,13 @@ class NeuronUnit(wiring.Component):
             m.d.sync += following.eq(0)
         with m.If(drain != 0):
             m.d.sync += drain.eq(drain - 1)
+        with m.If(self.start):
+            m.d.sync += self.idle.eq(0)
+        with m.Elif(drain == 1):
+            m.d.sync += self.idle.eq(1)
         with m.If(stepping):
-            m.d.sync += [walk.eq(walk + 1), left.eq(left - 1), needed.eq(needed + 1)]
-            with m.If(left == 1):
+            m.d.sync += [walk.eq(walk + 1), left.eq(left - 1), final_step.eq(left == 2), needed.eq(needed + 1)]
+            with m.If(final_step):
                 m.d.sync += [walking.eq(0), drain.eq(DRAIN)]
         starting = self.instruction.op
         of_sweep = Signal(reset_less=True)
@@ -284,6 +287,7 @@ class NeuronUnit(wiring.Component):
                 instruction.eq(self.instruction),
                 walk.eq(self.instruction.target),
                 left.eq(self.instruction.rows),
+                final_step.eq(self.instruction.rows == 1),
                 needed.eq(2),
                 following.eq(self.follows),
                 follow_tag.eq(self.follow_tag),
@@ -505,7 +509,7 @@ class NeuronUnit(wiring.Component):
                 m.d.sync += held.eq(now)
 
         changed_in, news = Signal(2), Signal(2)
-        m.d.comb += self.changed.eq(changed_in.bit_select(self.sweep, 1))
+        m.d.sync += self.changed.eq(changed_in.bit_select(self.sweep, 1))
         m.d.sync += news.eq(Mux(valid & changed & (activating | deviating), Cat(~of_sweep, of_sweep), 0))
         for sweep in range(2):
             with m.If(news[sweep]):

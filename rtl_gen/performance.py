@@ -69,12 +69,13 @@ class PerformanceCounters(wiring.Component):
         m = Module()
         m.submodules.totals = totals = BlockMemory(COUNTER_BITS, TURN)
         turn = Signal(range(TURN))
-        clear = Signal()
+        # Reset clears by the same wires.
+        clear = Signal(init=1)
         m.d.sync += [turn.eq(turn + 1), clear.eq(self.clear)]
 
-        gathered = []
+        gathered, steps = [], {}
         for index, (name, bits) in enumerate(self.step_bits.items()):
-            part = Signal(bits + TURN.bit_length() - 1, name=name)
+            part = Signal(bits + TURN.bit_length() - 1, name=name, reset_less=True)
             visited = Signal(name=f"{name}_visited", reset_less=True)
             step = Signal(bits, name=f"{name}_step", reset_less=True, attrs=REPLICA)
             m.d.sync += [
@@ -85,6 +86,7 @@ class PerformanceCounters(wiring.Component):
             with m.If(clear):
                 m.d.sync += part.eq(0)
             gathered.append(part)
+            steps[name] = step
         widest = max(map(len, gathered))
         quarters = [Signal(widest, reset_less=True, name=f"quarter_{low}") for low in range(0, TURN, 4)]
         m.d.sync += [
@@ -117,9 +119,9 @@ class PerformanceCounters(wiring.Component):
         with m.If(visited):
             m.d.sync += value.eq(added)
         for name in self.live:
-            total = Signal(COUNTER_BITS, name=f"live_{name}")
-            m.d.sync += total.eq(total + getattr(self, f"step_{name}"))
-            with m.If(self.clear):
+            total = Signal(COUNTER_BITS, name=f"live_{name}", reset_less=True)
+            m.d.sync += total.eq(total + steps[name])
+            with m.If(clear):
                 m.d.sync += total.eq(0)
             chosen = Signal(name=f"{name}_chosen", reset_less=True)
             m.d.sync += chosen.eq(self.select == NAMES.index(name))

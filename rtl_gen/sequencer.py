@@ -45,8 +45,8 @@ class Sequencer(wiring.Component):
         See `Interlock`, which looks at `instruction`.
     event_free_sweep, event_clamped_sweep : Out
 
-    An instruction is fetched while the one before waits. It is given to its unit `FETCH` + 3 cycles after the program's start or after
-    NEXT's decision to jump, `FETCH` cycles after the one before, or three if that had to wait, and the cycle after the interlock allows
+    An instruction is fetched while the one before waits. It is given to its unit `FETCH` + 4 cycles after the program's start or after
+    NEXT's decision to jump, `FETCH` cycles after the one before, and the cycle after the interlock allows
     it. STOP_IF_RIGHT waits until the neuron unit is idle, and so does NEXT where rest would end the loop and no change is known; END
     waits for both units.
     """
@@ -142,15 +142,18 @@ class Sequencer(wiring.Component):
         op = data.View(INSTRUCTION, program.read_data).op
         ops = {kind: Signal(reset_less=True, name=f"is_{kind.name.lower()}") for kind in (Op.SWEEP, Op.LOOP, Op.NEXT, Op.STOP_IF_RIGHT)}
         for_array, for_neurons, ends = Signal(reset_less=True), Signal(reset_less=True), Signal(reset_less=True)
+        # It changes long before it is asked for.
+        last_turn = Signal(reset_less=True)
+        m.d.sync += last_turn.eq(turns == 1)
         again, may = Signal(), Signal()
         m.d.comb += [
-            again.eq((turns != 1) & (self.changed | ~self.skip_rest)),
+            again.eq(~last_turn & (self.changed | ~self.skip_rest)),
             may.eq(
                 ops[Op.SWEEP]
                 | ops[Op.LOOP]
                 | (for_array & self.array_may)
                 | (for_neurons & self.neurons_may)
-                | (ops[Op.NEXT] & ((turns == 1) | ~self.skip_rest | self.changed | self.neurons_idle))
+                | (ops[Op.NEXT] & (last_turn | ~self.skip_rest | self.changed | self.neurons_idle))
                 | (ops[Op.STOP_IF_RIGHT] & self.neurons_idle)
                 | (ends & self.all_idle)
             ),
@@ -174,15 +177,18 @@ class Sequencer(wiring.Component):
                         ends.eq(~op.matches(*ops, *ARRAY_OPS, *NEURON_OPS)),
                     ]
                     m.next = "COMPARE"
-            # The interlock looks at it, and at a unit that took the one before.
+            # The interlock looks at it, then at a unit that took the one before.
             with m.State("COMPARE"):
+                m.d.comb += self.running.eq(1)
+                m.next = "LOOK"
+            with m.State("LOOK"):
                 m.d.comb += self.running.eq(1)
                 m.next = "EXECUTE"
             with m.State("EXECUTE"):
                 m.d.comb += self.running.eq(1)
+                m.d.sync += [self.start_array.eq(for_array & self.array_may), self.start_neurons.eq(for_neurons & self.neurons_may)]
                 with m.If(may):
                     m.next = "FETCH"
-                    m.d.sync += [self.start_array.eq(for_array), self.start_neurons.eq(for_neurons)]
                     with m.If(ops[Op.SWEEP]):
                         m.d.sync += [
                             self.sweep.eq(~self.sweep),

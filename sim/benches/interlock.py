@@ -2,6 +2,7 @@
 """Bench of `Interlock`: what it says of random instructions beside random states of the units, which often meet."""
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import cocotb
@@ -21,6 +22,7 @@ async def equals_model(dut: Any) -> None:
     expected: dict[str, bool] = {}
     seen: dict[str, set[bool]] = {}
     told = ""
+    before = _random(NEURON_OPS), _random(ARRAY_OPS), _random(NEURON_OPS)
     for _ in range(CYCLES):
         instruction = _random((*ARRAY_OPS, *NEURON_OPS, Op.END, Op.NEXT))
         units = Units(
@@ -47,8 +49,11 @@ async def equals_model(dut: Any) -> None:
             }
         )
         assert {name: bool(got[name]) for name in expected} == expected, told
-        expected = component.model(instruction, units)
-        told = f"{instruction}; {units}"
+        # The instructions are those of the cycle before.
+        compared, array, neurons = before
+        expected = component.model(compared, replace(units, array=array, neurons=neurons)) if told else {}
+        told = f"{before}; {units}"
+        before = instruction, units.array, units.neurons
         for name, value in expected.items():
             seen.setdefault(name, set()).add(value)
     assert all(values == {False, True} for values in seen.values()), seen

@@ -41,7 +41,7 @@ async def unknown_operation_ends(dut: Any) -> None:
         bench.held |= dict.fromkeys(ALLOWED, 1)
         await bench.step({"start": 1})
         got = [await bench.step() for _ in range(3 * FETCH)]
-        assert [outputs["running"] for outputs in got] == [1] * (2 * FETCH + 2) + [0] * (FETCH - 2)
+        assert [outputs["running"] for outputs in got] == [1] * (2 * FETCH + 3) + [0] * (FETCH - 3)
         assert sum(outputs["start_array"] for outputs in got) == 1
         # Until both units are idle it does not end.
         bench.held["all_idle"] = 0
@@ -91,7 +91,7 @@ async def _run(
             break
         running += 1
         due = nothing
-        if running < taken + 2:
+        if running < taken + 3:
             continue
         assert expected is not None, f"the program does not end where it should: {note}"
         assert got["instruction"] == _word(expected) & (1 << sum(field.bits for field in FIELDS.values())) - 1, note
