@@ -209,7 +209,7 @@ class _Engine:
                 account.idle["sequencing"] += 1
         elif issuer.state == "FOLLOW" or (issuer.state == "BLOCK" and issuer.rows_wait()):
             account.idle["error" if self.neurons.erring else "walk"] += 1
-        elif issuer.state in ("BLOCK", "RUN") and (issuer.held() or issuer.state == "RUN"):
+        elif issuer.state == "RUN" or (issuer.state == "BLOCK" and issuer.held()):
             account.idle["sums"] += 1
         elif issuer.state != "IDLE":
             account.idle["sequencing"] += 1
@@ -246,11 +246,9 @@ class _Issuer:
         return self.rows_follow and self.block == self.engine.neurons.row
 
     def held(self) -> bool:
-        """Whether the sums of the instruction before are in the way."""
-        if self.current.op == Op.TRANSPOSED:
-            meets = self.drains and self.chain_bank == self.current.target % 2
-            return (self.first_block and self.transposed_held) or self.apart != 0 or meets
-        return self.first_block and self.current.op == Op.FORWARD and self.inner_left <= 1 and self.forward_held
+        """Whether the sums of the instruction or block before keep a block of a transposed pass from beginning."""
+        meets = self.drains and self.chain_bank == self.current.target % 2
+        return self.current.op == Op.TRANSPOSED and ((self.first_block and self.transposed_held) or self.apart != 0 or meets)
 
     def issues(self) -> bool:
         """Whether a command is given in this cycle."""
@@ -279,7 +277,7 @@ class _Issuer:
                 self.drain[tag] = self._drain()
             elif self.drain[tag]:
                 self.drain[tag] -= 1
-        waits = self.rows_wait() or (op == Op.TRANSPOSED and self.held())
+        waits = self.rows_wait() or self.held()
         spaced, forward_held, transposed_held, drains = self._counted(1)
         if self.state == "IDLE":
             self.inner, self.look = 0, LOOK - 2

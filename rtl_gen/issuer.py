@@ -327,8 +327,9 @@ class Issuer(wiring.Component):
             with m.State("BLOCK"):
                 # A block whose rows are not yet written, or whose sums would come too early. It looks at a bank two cycles before it
                 # asks for the first of its sums, which is for the same one.
-                waits = (rows_follow & (self.block == self.row)) | (transposed & ((first_block & transposed_held) | (apart != 0) | meets))
-                with m.If(~waits):
+                rows_wait = rows_follow & (self.block == self.row)
+                sums_wait = transposed & ((first_block & transposed_held) | (apart != 0) | meets)
+                with m.If(~(rows_wait | sums_wait)):
                     m.next = "CHOOSE"
             with m.State("FOLLOW"):
                 # Seen a cycle late, and the last source is left for RUN: so two more must be there.
