@@ -10,10 +10,11 @@ from typing import Final
 from ..firmware.compiler import Program
 from ..firmware.isa import ARRAY_OPS, NEURON_OPS, OUTPUT_OPS, WALK_OPS, Instruction, Op
 from ..firmware.parameters import EngineParameters
+from .drives import PASS, SUM_LATENCY, Drives
 from .interlock import Interlock, Units
-from .issuer import ISSUE, LOOK, PASS
+from .issuer import ISSUE, LOOK
 from .lane_array import LaneArray
-from .neurons import DRAIN, SUM_LATENCY, TOLD
+from .neurons import DRAIN, TOLD
 from .output_error import OutputError
 from .primitives.block_memory import BlockMemory
 from .sequencer import FETCH, Sequencer
@@ -208,7 +209,7 @@ class _Engine:
                 account.idle["sequencing"] += 1
         elif issuer.state == "FOLLOW" or (issuer.state == "BLOCK" and issuer.rows_wait()):
             account.idle["error" if self.neurons.erring else "walk"] += 1
-        elif issuer.state in ("BLOCK", "RUN") and (issuer.held() or issuer.state == "RUN"):
+        elif issuer.state == "RUN" or (issuer.state == "BLOCK" and issuer.held()):
             account.idle["sums"] += 1
         elif issuer.state != "IDLE":
             account.idle["sequencing"] += 1
@@ -231,7 +232,8 @@ class _Issuer:
         self.pending, self.learns, self.drain = [False, False], [False, False], [0, 0]
         self.list_follows = self.rows_follow = self.lead = self.spaced = self.first_block = False
         self.forward_held = self.transposed_held = False
-        self.spacing = self.forward_hold = self.transposed_hold = 0
+        self.spacing = self.apart = self.forward_hold = self.transposed_hold = self.draining = 0
+        self.drains, self.chain_bank = False, 0
         self.inner = self.inner_left = self.left = self.block = self.look = self.rows = 0
 
     @property
@@ -244,11 +246,9 @@ class _Issuer:
         return self.rows_follow and self.block == self.engine.neurons.row_before
 
     def held(self) -> bool:
-        """Whether the sums of the instruction before are in the way."""
-        return self.first_block and (
-            (self.current.op == Op.TRANSPOSED and self.transposed_held)
-            or (self.current.op == Op.FORWARD and self.inner_left <= 1 and self.forward_held)
-        )
+        """Whether the sums of the instruction or block before keep a block of a transposed pass from beginning."""
+        meets = self.drains and self.chain_bank == self.current.target % 2
+        return self.current.op == Op.TRANSPOSED and ((self.first_block and self.transposed_held) or self.apart != 0 or meets)
 
     def issues(self) -> bool:
         """Whether a command is given in this cycle."""
@@ -256,9 +256,7 @@ class _Issuer:
             return self.lead and self.list_follows
         last = self.inner_left <= 1
         forward = self.current.op == Op.FORWARD
-        return self.state == "RUN" and (
-            not last or self.current.op == Op.UPDATE or (self.spaced and not (forward and self.first_block and self.forward_held))
-        )
+        return self.state == "RUN" and (not last or not forward or (self.spaced and not (self.first_block and self.forward_held)))
 
     def step(self, start: Instruction | None) -> None:
         """Go on by one cycle."""
@@ -279,11 +277,8 @@ class _Issuer:
                 self.drain[tag] = self._drain()
             elif self.drain[tag]:
                 self.drain[tag] -= 1
-        spaced, forward_held, transposed_held = self.spacing <= 1, self.forward_hold > 1, self.transposed_hold > 1
-        waits = self.rows_wait() or (op == Op.TRANSPOSED and self.first_block and self.transposed_held)
-        self.spacing, self.forward_hold, self.transposed_hold = (
-            max(count - 1, 0) for count in (self.spacing, self.forward_hold, self.transposed_hold)
-        )
+        waits = self.rows_wait() or self.held()
+        spaced, forward_held, transposed_held, drains = self._counted(1)
         if self.state == "IDLE":
             self.inner, self.look = 0, LOOK - 2
             if start:
@@ -303,8 +298,6 @@ class _Issuer:
         elif self.state == "REST":
             self.inner_left, state = self.length - self.inner, "RUN"
         elif self.state == "BLOCK":
-            if op == Op.TRANSPOSED:
-                self.spacing = PASS - 2
             if not waits:
                 state = "CHOOSE"
         elif self.state == "FOLLOW":
@@ -313,7 +306,7 @@ class _Issuer:
                 self.look, state = LOOK - 2, "LIST"
             self.inner += issue
         elif self.state == "CHOOSE":
-            self.inner, self.inner_left, state = 0, self.length, "RUN"
+            self.inner, self.inner_left, self.apart, state = 0, self.length, PASS - 2, "RUN"
         elif issue:
             self.inner, self.inner_left = self.inner + 1, self.inner_left - 1
         if issue and op == Op.TRANSPOSED:
@@ -326,7 +319,7 @@ class _Issuer:
         self._follow(start)
         self.rows = min(self.left, engine.lanes)
         self.state, self.lead, self.spaced = state, lead, spaced
-        self.forward_held, self.transposed_held = forward_held, transposed_held
+        self.forward_held, self.transposed_held, self.drains = forward_held, transposed_held, drains
         if start:
             self.current, self.latest = start, 1 - self.latest
 
@@ -338,18 +331,21 @@ class _Issuer:
     def run_on(self, cycles: int) -> None:
         """Ask for so many products, one a cycle."""
 
-        def less(count: int) -> int:
-            return max(count - cycles, 0)
-
-        self.spaced = max(self.spacing - cycles + 1, 0) <= 1
-        self.forward_held = max(self.forward_hold - cycles + 1, 0) > 1
-        self.transposed_held = max(self.transposed_hold - cycles + 1, 0) > 1
-        self.spacing, self.forward_hold, self.transposed_hold = map(less, (self.spacing, self.forward_hold, self.transposed_hold))
-        self.drain = list(map(less, self.drain))
+        self.spaced, self.forward_held, self.transposed_held, self.drains = self._counted(cycles)
+        self.drain = [max(count - cycles, 0) for count in self.drain]
         self.inner, self.inner_left = self.inner + cycles, self.inner_left - cycles
         if self.current.op == Op.TRANSPOSED:
             self._transposed_sums(cycles)
             self.forward_held = self.transposed_held = True
+
+    def _counted(self, cycles: int) -> tuple[bool, bool, bool, bool]:
+        """Let the counters go on by cycles; what `spaced`, the two that are held and `drains` become."""
+        counts = (self.spacing, self.apart, self.forward_hold, self.transposed_hold, self.draining)
+        spacing, _, *others = (max(count - cycles + 1, 0) for count in counts)
+        self.spacing, self.apart, self.forward_hold, self.transposed_hold, self.draining = (max(count - cycles, 0) for count in counts)
+        self.chain_bank = (self.chain_bank + cycles) % 2
+        forward_held, transposed_held, drains = (count > 1 for count in others)
+        return spacing <= 1, forward_held, transposed_held, drains
 
     def _transposed_sums(self, cycles: int) -> None:
         engine = self.engine
@@ -364,8 +360,8 @@ class _Issuer:
         engine = self.engine
         rows = min(self.left, engine.lanes)
         difference = engine.transposed_latency - LaneArray.forward_latency
-        self.spacing, self.forward_hold = rows, rows + SUM_LATENCY
-        self.transposed_hold = max(rows + SUM_LATENCY - difference, 0)
+        self.spacing, self.forward_hold, self.transposed_hold = rows, rows + SUM_LATENCY, max(PASS - 3 - difference, 0)
+        self.draining, self.chain_bank = max(rows - difference - 1, 0), (self.current.target + difference + 1) % 2
         for row in range(rows):
             engine.later[engine.now + ISSUE + LaneArray.forward_latency + SUM_LATENCY + row].append(engine.neurons.counts(self.latest))
 
@@ -457,7 +453,7 @@ class _Neurons:
                 engine.now
                 + 1
                 + OutputError.latency(
-                    classes, 1 + BlockMemory.latency, most if engine.halvings is None else engine.halvings, start.op == Op.PREDICT
+                    classes, 1 + Drives.latency, most if engine.halvings is None else engine.halvings, start.op == Op.PREDICT
                 )
             )
             if start.op == Op.ERROR:

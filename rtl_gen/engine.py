@@ -116,6 +116,8 @@ class Engine(wiring.Component):
         )
         connect(m, issuer.command, array.command)
         connect(m, neurons.rows, array.rows)
+        connect(m, array.forward, neurons.forward)
+        connect(m, array.transposed, neurons.transposed)
 
         m.d.comb += [
             sequencer.write_enable.eq(self.program_enable),
@@ -144,7 +146,8 @@ class Engine(wiring.Component):
             issuer.start.eq(sequencer.start_array),
             issuer.instruction.eq(sequencer.instruction),
             issuer.rate.eq(control.rate),
-            issuer.sum_tag.eq(array.sum_tag),
+            issuer.forward_tag.eq(array.forward.tag),
+            issuer.transposed_tag.eq(array.transposed.tag),
             issuer.entry_index.eq(neurons.entry_index),
             issuer.entry_value.eq(neurons.entry_value),
             issuer.count.eq(neurons.count),
@@ -171,14 +174,10 @@ class Engine(wiring.Component):
             neurons.sums_begin.eq(Cat(issuer.start & issuer.latest, issuer.start & ~issuer.latest)),
             neurons.label.eq(control.label),
             neurons.skip_sources.eq(control.skip_sources),
-            neurons.sum.eq(array.sum),
-            neurons.sum_valid.eq(array.sum_valid),
-            neurons.sum_restart.eq(array.sum_restart),
-            neurons.sum_overwrite.eq(array.sum_overwrite),
-            neurons.sum_final.eq(array.sum_final),
-            neurons.sum_tag.eq(array.sum_tag),
-            neurons.sum_target.eq(issuer.sum_target),
-            neurons.sum_shift.eq(issuer.sum_shift),
+            neurons.forward_target.eq(issuer.forward_target),
+            neurons.forward_shift.eq(issuer.forward_shift),
+            neurons.transposed_target.eq(issuer.transposed_target),
+            neurons.transposed_shift.eq(issuer.transposed_shift),
             neurons.input_begin.eq(self.input_begin),
             neurons.input_push.eq(self.input_push),
             neurons.input_value.eq(self.input_value),

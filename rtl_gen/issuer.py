@@ -11,10 +11,11 @@ from amaranth.lib.wiring import In, Out
 from ..firmware.arithmetic import RANDOM_BITS, ROW_ROTATION
 from ..firmware.isa import Instruction, Op
 from ..firmware.parameters import EngineParameters
+from .drives import PASS, STREAMS, SUM_LATENCY
 from .event_list import INDEX_BITS
 from .instruction import INSTRUCTION
 from .lane_array import LaneArray, command_signature
-from .neurons import LIST_LATENCY, SUM_LATENCY
+from .neurons import LIST_LATENCY
 from .pipeline import REPLICA, delay, plain_register
 
 ISSUE: Final = LIST_LATENCY + 3
@@ -22,9 +23,6 @@ ISSUE: Final = LIST_LATENCY + 3
 
 LOOK: Final = LIST_LATENCY + 2
 """Cycles from a start until the length of the list is known."""
-
-PASS: Final = SUM_LATENCY - 1
-"""Least cycles from one row block of a transposed pass to the next, so that a drive is written before it is read again."""
 
 
 class Issuer(wiring.Component):
@@ -55,8 +53,8 @@ class Issuer(wiring.Component):
         The last instruction that began.
     command : Out
         See `lane_array.command_signature`.
-    sum_tag, sum_target, sum_shift : In, Out, Out
-        Where the sums of an instruction under way go, at once.
+    forward_tag, forward_target, forward_shift, transposed_tag, transposed_target, transposed_shift : In, Out, Out
+        Where the sums of an instruction under way go, at once, for each stream of sums.
     list_full, list_address, list_node : Out
         Entry of an event list wanted; `entry_index`, `entry_value`, `count` : In, `neurons.LIST_LATENCY` cycles later.
     walk, walk_idle, length, row : In
@@ -72,9 +70,10 @@ class Issuer(wiring.Component):
         Sources or columns left out.
 
     The first command comes `ISSUE` + 4 cycles after the start of a transposed pass, `LOOK` - 1 later in the others. Throughput one
-    command a cycle, beside two cycles for each row block, skipped or not. A block's last command waits: forward, until the block before
-    has had a cycle for each of its rows and one more; transposed, until `PASS` - 3 cycles after the block's first. The sums of one
-    instruction come at the earliest `SUM_LATENCY` cycles after those of the one before.
+    command a cycle, beside two cycles for each row block, skipped or not. A forward block's last command waits until the block before
+    has had a cycle for each of its rows and one more; a transposed block until `PASS` cycles after the one before. The sums of
+    one instruction come at the earliest `SUM_LATENCY` cycles after those of the one before, but a transposed pass' sums may
+    come while a forward block's leave the lanes: `PASS` cycles or more behind them, and never for the same bank of the drives.
     """
 
     def __init__(self, parameters: EngineParameters) -> None:
@@ -92,9 +91,9 @@ class Issuer(wiring.Component):
                 "learning": Out(1),
                 "current": Out(INSTRUCTION),
                 "command": Out(command_signature(parameters)),
-                "sum_tag": In(1),
-                "sum_target": Out(neurons),
-                "sum_shift": Out(6),
+                **{f"{name}_tag": In(1) for name in STREAMS},
+                **{f"{name}_target": Out(neurons) for name in STREAMS},
+                **{f"{name}_shift": Out(6) for name in STREAMS},
                 "list_full": Out(1),
                 "list_address": Out(neurons),
                 "list_node": Out(range(parameters.program_depth)),
@@ -263,23 +262,26 @@ class Issuer(wiring.Component):
             m.d.sync += [list_follows.eq(written_list), rows_follow.eq(written_rows)]
         lead = Signal()
 
-        # A forward block's sums leave the chain before the next block's come; a transposed pass waits for its drives.
-        spacing = Signal(range(max(lanes, PASS) + 1))
-        with m.If(spacing != 0):
-            m.d.sync += spacing.eq(spacing - 1)
+        # A forward block's sums leave the chain before the next block's come; a transposed block waits for the drives of the one before.
+        spacing, apart = Signal(range(lanes + 1)), Signal(range(PASS))
         # The sums of another instruction keep their distance.
         later = self.transposed_latency - LaneArray.forward_latency
         forward_hold = Signal(range(lanes + SUM_LATENCY + max(later, 0) + 2))
-        transposed_hold = Signal(range(lanes + SUM_LATENCY + max(-later, 0) + 2))
-        # The last command of a block may go; the first block of a transposed pass may not begin.
-        ends, held = Signal(), Signal()
+        transposed_hold = Signal(range(PASS + SUM_LATENCY + max(-later, 0) + 2))
+        # A transposed pass may be asked for while its sums would meet those that leave the chain; they take turns in the banks.
+        draining = Signal(range(lanes))
+        chain_bank = Signal(reset_less=True)
+        # The last command of a forward block may go; a transposed block may not begin, or not if it is the first.
+        ends, held, first_held = Signal(), Signal(), Signal()
         m.d.sync += [
-            ends.eq(update | ((spacing <= 1) & ~(forward & first_block & (forward_hold > 1)))),
-            held.eq(transposed & first_block & (transposed_hold > 1)),
+            chain_bank.eq(~chain_bank),
+            ends.eq(~forward | ((spacing <= 1) & ~(first_block & (forward_hold > 1)))),
+            held.eq(transposed & ((apart > 1) | ((draining > 1) & (chain_bank != now.target[0])))),
+            first_held.eq(transposed & (transposed_hold > 1)),
         ]
-        for hold in (forward_hold, transposed_hold):
-            with m.If(hold != 0):
-                m.d.sync += hold.eq(hold - 1)
+        for count in (spacing, apart, forward_hold, transposed_hold, draining):
+            with m.If(count != 0):
+                m.d.sync += count.eq(count - 1)
 
         forward_drain = ISSUE + LaneArray.forward_latency + SUM_LATENCY
         transposed_drain = ISSUE + self.transposed_latency + SUM_LATENCY
@@ -343,10 +345,9 @@ class Issuer(wiring.Component):
                 ]
                 m.next = "RUN"
             with m.State("BLOCK"):
-                with m.If(transposed):
-                    m.d.sync += spacing.eq(PASS - 2)
-                # A block whose rows are not yet written, or whose sums would come too early.
-                with m.If(~((rows_follow & Mux(moved, writing_next, writing)) | held)):
+                # A block whose rows are not yet written, or whose sums would come too early. It looks at a bank two cycles before it
+                # asks for the first of its sums, which is for the same one.
+                with m.If(~((rows_follow & Mux(moved, writing_next, writing)) | held | (first_block & first_held))):
                     m.next = "CHOOSE"
             with m.State("FOLLOW"):
                 m.d.sync += lead.eq(self.length >= needed)
@@ -360,7 +361,7 @@ class Issuer(wiring.Component):
             with m.State("CHOOSE"):
                 m.d.sync += [inner.eq(0), inner_left.eq(length), single.eq(at_most_one), empty.eq(none_at_all)]
                 with m.If(active):
-                    m.d.sync += self.event_skipped_sources.eq(Mux(transposed, 0, now.columns - length))
+                    m.d.sync += [apart.eq(PASS - 2), self.event_skipped_sources.eq(Mux(transposed, 0, now.columns - length))]
                     m.next = "RUN"
                 with m.Else():
                     with m.If(transposed):
@@ -384,9 +385,14 @@ class Issuer(wiring.Component):
                     with m.If(final):
                         m.next = "IDLE"
         # Counted from a cycle later on.
-        held_rows = rows + (SUM_LATENCY - 1)
         with m.If(gone & forward):
-            m.d.sync += [forward_hold.eq(held_rows), transposed_hold.eq(Mux(held_rows > later, held_rows - later, 0))]
+            m.d.sync += [
+                forward_hold.eq(rows + (SUM_LATENCY - 1)),
+                # A pass that begins now comes three cycles later, and its sums later than a block's.
+                transposed_hold.eq(max(PASS - 4 - later, 0)),
+                draining.eq(Mux(rows > later + 2, rows - (later + 2), 0)),
+                chain_bank.eq(now.target[0] ^ (later & 1)),
+            ]
         with m.If(issued & transposed):
             m.d.sync += [forward_hold.eq(max(later + SUM_LATENCY, 0)), transposed_hold.eq(SUM_LATENCY)]
 
@@ -408,8 +414,9 @@ class Issuer(wiring.Component):
             m.d.comb += self.complete[tag].eq(~pending)
             with m.If(pending & learns):
                 m.d.comb += self.learning.eq(1)
-            with m.If(self.sum_tag == tag):
-                m.d.comb += [self.sum_target.eq(target), self.sum_shift.eq(shift)]
+            for name in STREAMS:
+                with m.If(getattr(self, f"{name}_tag") == tag):
+                    m.d.comb += [getattr(self, f"{name}_target").eq(target), getattr(self, f"{name}_shift").eq(shift)]
 
         # The list is read while the block's part of the address waits; then both meet.
         read = 1 + LIST_LATENCY

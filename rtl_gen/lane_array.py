@@ -84,6 +84,28 @@ def row_signature(parameters: EngineParameters) -> wiring.Signature:
     )
 
 
+def sum_signature(parameters: EngineParameters) -> wiring.Signature:
+    """A sum on its way to its drive.
+
+    Members
+    -------
+    value : signed(accumulator_bits)
+    valid : 1
+    restart, overwrite, final, tag : 1
+        See `command_signature`.
+    """
+    return wiring.Signature(
+        {
+            "value": Out(signed(parameters.accumulator_bits)),
+            "valid": Out(1),
+            "restart": Out(1),
+            "overwrite": Out(1),
+            "final": Out(1),
+            "tag": Out(1),
+        }
+    )
+
+
 class LaneArray(wiring.Component):
     """The multiply-accumulate array.
 
@@ -96,14 +118,14 @@ class LaneArray(wiring.Component):
     seed, step : In, 32
         For the random words; stable while commands are under way.
     command : In
-        See `command_signature`. Forward: the next ``last`` comes at least ``rows`` cycles after that of a block. A sum of either kind
-        has the port to itself: no other one may be due in its cycle. No other command comes within `Lane.update_latency` cycles
-        after an update.
+        See `command_signature`. Forward: the next ``last`` comes at least ``rows`` cycles after that of a block. No other command
+        comes within `Lane.update_latency` cycles after an update.
     rows : In
         See `row_signature`; visible to commands from the next cycle on.
-    sum, sum_valid, sum_restart, sum_overwrite, sum_final, sum_tag : Out
-        Sums: of a forward block one per row in their order, from `forward_latency` cycles after ``last`` on; of a transposed
-        pass one per command, `transposed_latency` cycles after it.
+    forward : Out
+        Sums of a forward block, see `sum_signature`: one per row in their order, from `forward_latency` cycles after ``last`` on.
+    transposed : Out
+        Sums of a transposed pass, likewise: one per command, `transposed_latency` cycles after it.
     clipped : Out
         Weights that a command of an update clipped, `clipped_latency` cycles after it; 0 otherwise.
     load_step, load_value, load_write, load_address : In
@@ -134,12 +156,8 @@ class LaneArray(wiring.Component):
                 "step": In(32),
                 "command": In(command_signature(parameters)),
                 "rows": In(row_signature(parameters)),
-                "sum": Out(signed(parameters.accumulator_bits)),
-                "sum_valid": Out(1),
-                "sum_restart": Out(1),
-                "sum_overwrite": Out(1),
-                "sum_final": Out(1),
-                "sum_tag": Out(1),
+                "forward": Out(sum_signature(parameters)),
+                "transposed": Out(sum_signature(parameters)),
                 "clipped": Out(range(parameters.lanes + 1)),
                 "load_step": In(1),
                 "load_value": In(signed(parameters.weight.width)),
@@ -288,17 +306,12 @@ class LaneArray(wiring.Component):
         down, down_restart, down_marks = (
             delay(m, flag, BROADCAST, f"down_{name}") for name, flag in (("valid", leaving), ("restart", restart), ("marks", marks))
         )
-        both = (
-            ("sum", terms[0], lanes[0].chain),
-            ("sum_restart", across_restart, down_restart),
-            *(
-                (f"sum_{name}", of_transposed, down_marks[bit])
-                for bit, (name, of_transposed) in enumerate(zip(of_sums[1:], across_marks, strict=True))
-            ),
-        )
-        for name, of_transposed, of_forward in both:
-            m.d.sync += plain_register(m, getattr(self, name), f"{name}_register").eq(Mux(across, of_transposed, of_forward))
-        m.d.sync += plain_register(m, self.sum_valid, "sum_valid_register").eq(across | down)
+        for name, sums, value, valid, first, rest in (
+            ("forward", self.forward, lanes[0].chain, down, down_restart, [down_marks[bit] for bit in range(len(of_sums) - 1)]),
+            ("transposed", self.transposed, terms[0], across, across_restart, across_marks),
+        ):
+            for member, source in zip(("value", "valid", *of_sums), (value, valid, first, *rest), strict=True):
+                m.d.sync += plain_register(m, getattr(sums, member), f"{name}_{member}_register").eq(source)
 
         counted = delay(m, learning, self.clipped_latency - 1, "counted")
         # Few flags at a time, since their lanes are far apart.

@@ -44,7 +44,7 @@ def block_memories(parameters: EngineParameters) -> list[MemoryShape]:
     width = parameters.weight.width
     return [
         *(MemoryShape("weights", len(group) * width, parameters.weight_depth) for group in lane_groups(parameters.lanes, width)),
-        *(MemoryShape(name, parameters.drive_bits, depth) for name in ("drives", "walked drives")),
+        *(MemoryShape(name, parameters.drive_bits, -(-depth // 2)) for name in ("drives", "walked drives") for _ in range(2)),
         MemoryShape("inputs", INDEX_BITS + vector - 1, 2 * depth),
         MemoryShape("states", vector + SLOPE_FRACTION + 1, depth),
         MemoryShape("deviations", vector, depth),

@@ -7,28 +7,26 @@ import numpy as np
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ..firmware.arithmetic import ACTIVATIONS, LOGIT_BITS, SLOPE_FRACTION, IntArray, activate, deviate
 from ..firmware.isa import WALK_OPS, Instruction, Op
 from ..firmware.parameters import EngineParameters
 from .activation import Activation
+from .drives import STREAMS, Drives
 from .event_list import INDEX_BITS, EventList
 from .instruction import INSTRUCTION
-from .lane_array import row_signature
+from .lane_array import row_signature, sum_signature
 from .output_error import OutputError
 from .pipeline import delay, plain_register
 from .primitives.block_memory import BlockMemory
 from .primitives.multiplier import Multiplier
 from .rounding import RoundSaturate
 
-SUM_LATENCY: Final = 3 + BlockMemory.latency
-"""Cycles from a sum to its drive in the memory."""
-
 LIST_LATENCY: Final = EventList.latency + 1
 """Cycles from the address of a list's entry to the entry, and from a layer's number to the length of its list."""
 
-ROUNDED: Final = BlockMemory.latency + RoundSaturate.latency
+ROUNDED: Final = Drives.latency + RoundSaturate.latency
 """Cycles from the address of a drive to its rounded value."""
 SLOPED: Final = ROUNDED + Activation.latency
 """... to its activation, or its product with the slope."""
@@ -73,10 +71,9 @@ class NeuronUnit(wiring.Component):
         Target of the sample, for ERROR.
     skip_sources : In
         Lists hold only changed or nonzero neurons, and flags tell them; otherwise all are listed and flagged.
-    sum, sum_valid, sum_restart, sum_overwrite, sum_final, sum_tag, sum_target, sum_shift : In
-        A sum for the drive after that of the sum before, or (restart) for that of the target's first neuron; shifted left.
-        It stands in the memory `SUM_LATENCY` cycles later; the next for the same drive comes at the earliest one cycle before that.
-        Final: it is the instruction's last one for the drive; if the instruction does not mark it, who follows waits for `complete`.
+    forward, transposed, forward_target, forward_shift, transposed_target, transposed_shift : In
+        Sums for the drives, see `Drives`. Final: a sum is the instruction's last one for the drive; if the instruction does not mark
+        it, who follows waits for `complete`.
     rows : Out
         See `lane_array.row_signature`.
     input_begin, input_push, input_value : In
@@ -109,8 +106,8 @@ class NeuronUnit(wiring.Component):
         Pulses for the performance counters.
 
     Throughput one neuron a cycle. ERROR and PREDICT take `DRAIN` cycles and one more than `OutputError`, the others
-    ``rows + DRAIN`` unless they wait for sums. Sums one a cycle. `model_sums`, `model_activate`, `model_deviate` and
-    `OutputError.model` say what comes out.
+    ``rows + DRAIN`` unless they wait for sums. `Drives.model`, `model_activate`, `model_deviate` and `OutputError.model` say
+    what comes out.
     """
 
     read_latency: Final = BlockMemory.latency
@@ -132,14 +129,9 @@ class NeuronUnit(wiring.Component):
                 "sums_begin": In(2),
                 "label": In(INDEX_BITS),
                 "skip_sources": In(1),
-                "sum": In(signed(parameters.accumulator_bits)),
-                "sum_valid": In(1),
-                "sum_restart": In(1),
-                "sum_overwrite": In(1),
-                "sum_final": In(1),
-                "sum_tag": In(1),
-                "sum_target": In(neurons),
-                "sum_shift": In(6),
+                **{name: In(sum_signature(parameters)) for name in STREAMS},
+                **{f"{name}_target": In(neurons) for name in STREAMS},
+                **{f"{name}_shift": In(6) for name in STREAMS},
                 "rows": Out(row_signature(parameters)),
                 "input_begin": In(1),
                 "input_push": In(1),
@@ -175,12 +167,6 @@ class NeuronUnit(wiring.Component):
             }
         )
 
-    def model_sums(self, drives: IntArray, sums: IntArray, shift: int, overwrite: bool) -> IntArray:
-        """Drives (rows,) int64 after a sum for each; they wrap at ``drive_bits``, which a compiled network never needs."""
-        unused = 64 - self.parameters.drive_bits
-        total = (0 if overwrite else drives) + (sums << np.int64(shift))
-        return np.asarray(total << np.int64(unused) >> np.int64(unused))
-
     def model_activate(self, drives: IntArray, instruction: Instruction) -> tuple[IntArray, IntArray, np.ndarray]:
         """States, slopes and whether the pre-activation was clipped, (rows,) each, of the drives under an ACTIVATE."""
         pre_activation = self.parameters.pre_activation
@@ -205,49 +191,22 @@ class NeuronUnit(wiring.Component):
         )
 
         state_layout = data.StructLayout({"value": vector, "slope": SLOPE_FRACTION + 1})
-        # The same twice: one for the sums, one for the walk.
-        m.submodules.drives = drives = BlockMemory(signed(parameters.drive_bits), depth)
-        m.submodules.walked_drives = walked_drives = BlockMemory(signed(parameters.drive_bits), depth)
+        m.submodules.drives = drives = Drives(parameters)
         m.submodules.states = states = BlockMemory(state_layout, depth)
         m.submodules.deviations = deviations = BlockMemory(vector, depth)
         m.submodules.changes = changes = EventList(parameters.vector_bits + 1, depth, parameters.program_depth)
         m.submodules.nonzero = nonzero = EventList(parameters.vector_bits, depth, parameters.program_depth)
 
-        # Sums: shift, then read, add and write back.
-        address = Signal(range(depth), reset_less=True)
-        sum_, shift = Signal.like(self.sum, reset_less=True), Signal.like(self.sum_shift, reset_less=True)
-        coarse = Signal(signed(parameters.drive_bits), reset_less=True)
-        fine = Signal(signed(parameters.drive_bits), reset_less=True)
-        added = Signal(signed(parameters.drive_bits), reset_less=True)
-        m.d.sync += [
-            sum_.eq(self.sum),
-            shift.eq(self.sum_shift),
-            coarse.eq((sum_ << Cat(Const(0, 3), shift[3:]))[: parameters.drive_bits].as_signed()),
-            fine.eq((coarse << delay(m, shift[:3], 1, "finely"))[: parameters.drive_bits].as_signed()),
-        ]
-        with m.If(self.sum_valid):
-            m.d.sync += address.eq(Mux(self.sum_restart, self.sum_target, address + 1))
-        reading = delay(m, self.sum_valid, 1, "reading")
-        read = 1 + BlockMemory.latency
-        overwrite = delay(m, self.sum_overwrite, read, "overwrite")
-        m.d.sync += added.eq(delay(m, fine, read - 3, "shifted") + Mux(overwrite, 0, drives.read_data))
-        m.d.comb += drives.read_address.eq(address)
-        writing = delay(m, reading, read, "writing")
-        written = delay(m, address, read, "sum_written")
-        for memory in (drives, walked_drives):
-            m.d.comb += [
-                memory.write_enable.eq(writing),
-                memory.write_address.eq(written),
-                memory.write_data.eq(added),
-            ]
+        for name in STREAMS:
+            connect(m, flipped(getattr(self, name)), getattr(drives, name))
+            m.d.comb += [getattr(drives, f"{name}_{part}").eq(getattr(self, f"{name}_{part}")) for part in ("target", "shift")]
 
         # How many drives of each array instruction are complete.
-        final = delay(m, Cat(self.sum_final & ~self.sum_tag, self.sum_final & self.sum_tag), 1 + read, "final")
         totals = [Signal(INDEX_BITS, name=f"total_{tag}", reset_less=True) for tag in range(2)]
         for tag, total in enumerate(totals):
             with m.If(self.sums_begin[tag]):
                 m.d.sync += total.eq(0)
-            with m.Elif(writing & final[tag]):
+            with m.Elif(drives.complete[tag]):
                 m.d.sync += total.eq(total + 1)
 
         # The walk over a layer; it stays behind the sums that it follows.
@@ -259,7 +218,7 @@ class NeuronUnit(wiring.Component):
         following, follow_tag = Signal(), Signal(reset_less=True)
         ahead = Signal()
         drain = Signal(range(DRAIN + 1))
-        m.submodules.error = error = OutputError(parameters.drive_bits, read_latency=1 + BlockMemory.latency)
+        m.submodules.error = error = OutputError(parameters.drive_bits, read_latency=1 + Drives.latency)
         erring = Signal()
         m.d.comb += [
             self.reading.eq(walking | erring),
@@ -310,7 +269,7 @@ class NeuronUnit(wiring.Component):
             error.label.eq(self.label),
             error.error_bits.eq(instruction.bits),
             error.shift.eq(instruction.round),
-            error.drive.eq(walked_drives.read_data),
+            error.drive.eq(drives.read_data),
         ]
         # A later error of the clamped phase leaves both as they were.
         of_sample = instruction.first | (instruction.op == Op.PREDICT)
@@ -320,14 +279,14 @@ class NeuronUnit(wiring.Component):
             m.d.sync += [erring.eq(0), drain.eq(DRAIN)]
         error_address = Signal(range(depth), reset_less=True)
         m.d.sync += error_address.eq(instruction.target + error.index)
-        m.d.comb += walked_drives.read_address.eq(Mux(erring, error_address, walk))
+        m.d.comb += drives.read_address.eq(Mux(erring, error_address, walk))
 
         m.submodules.first_round = first_round = RoundSaturate(
             parameters.drive_bits, max(parameters.pre_activation.width, parameters.drive.width, LOGIT_BITS + 1)
         )
         m.submodules.activation = activation = Activation(parameters.pre_activation)
         m.d.comb += [
-            first_round.value.eq(walked_drives.read_data),
+            first_round.value.eq(drives.read_data),
             first_round.shift.eq(instruction.round),
             first_round.bits.eq(Mux(activating, parameters.pre_activation.magnitude_bits, parameters.drive.magnitude_bits)),
             activation.value.eq(first_round.result),

@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 import cocotb
 
 from ...firmware.isa import ARRAY_OPS, FIELDS, Instruction, Op
+from ...rtl_gen.drives import PASS, STREAMS, SUM_LATENCY
 from ...rtl_gen.interlock import Interlock, Units
-from ...rtl_gen.issuer import ISSUE, LOOK, PASS, Issuer
+from ...rtl_gen.issuer import ISSUE, LOOK, Issuer
 from ...rtl_gen.lane import Lane
 from ...rtl_gen.lane_array import LaneArray
-from ...rtl_gen.neurons import LIST_LATENCY, SUM_LATENCY, TOLD
+from ...rtl_gen.neurons import LIST_LATENCY, TOLD
 from .cycles import Cycles, engine_parameters, spread
 
 COMPLETE_SLACK = 3
@@ -195,8 +196,6 @@ class _Given:
     """No command is to come."""
     complete: bool = False
     drive: int = -1
-    summed: dict[int, int] = field(default_factory=dict)
-    """When the last sum for a drive comes."""
 
 
 class _Episode:
@@ -221,9 +220,13 @@ class _Episode:
         self.given: list[_Given] = []
         self.tags: list[_Given | None] = [None, None]
         self.history: dict[int, _Seen] = {}
-        # When sums come, and of which instruction they are.
-        self.sums: dict[int, _Given] = {}
+        # By stream: when sums come, of which instruction they are and in which bank their drives are.
+        self.sums: dict[str, dict[int, tuple[_Given, int]]] = {stream: {} for stream in STREAMS}
         self.last_sum: tuple[int, _Given] | None = None
+        # When the last sum for a drive comes, by target and drive.
+        self.summed: dict[tuple[int, int], int] = {}
+        # The last forward block that was asked for: when, its rows and the bank of its first drive.
+        self.block = 0, 0, 0
         self.last_update = -FIELDS["rows"].bits
         # The earliest cycles in which a first sum may be asked for, because of the instructions before.
         self.forward_free = self.transposed_free = 0
@@ -235,11 +238,13 @@ class _Episode:
         wait = 0
         while program or not all(given.complete for given in self.given):
             allowed = program and wait == 0 and self._may(program[0])
-            started = await self._step(program.popleft() if allowed else None)
+            coming = program[0] if program else None
+            started = await self._step(program.popleft() if allowed else None, coming)
             wait = max(0, wait - 1)
-            if started and random.random() < 0.4:
-                wait = random.randint(1, 30)
-        await self._step(None)
+            if started:
+                # The next instruction stands before it may start.
+                wait = random.randint(1, 30) if random.random() < 0.4 else 1
+        await self._step(None, None)
         for given in self.given:
             assert given.counted == given.events, given.note
 
@@ -301,7 +306,7 @@ class _Episode:
         may = Interlock.model(instruction, units)
         return may["array_may"] if instruction.op in ARRAY_OPS else may["neurons_may"]
 
-    async def _step(self, begins: Instruction | None) -> bool:
+    async def _step(self, begins: Instruction | None, coming: Instruction | None) -> bool:
         """A cycle: lists and flags answer, an instruction may begin, and what comes out is compared."""
         bench, walk = self.bench, self.walk
         now = bench.now
@@ -310,13 +315,13 @@ class _Episode:
         count, (index, value) = walk.asked.pop(0)
         block = min(bench.peek("block"), self.parameters.row_depth - 1)
         latest = bench.peek("latest")
-        summed = self.sums.get(now)
-        tag = summed.tag if summed else random.getrandbits(1)
+        summed = {stream: sums[now][0] for stream, sums in self.sums.items() if now in sums}
+        tags = {stream: summed[stream].tag if stream in summed else random.getrandbits(1) for stream in STREAMS}
         got = await bench.step(
             {
                 "start": int(array is not None),
-                "instruction": _word(array) if array else random.getrandbits(len(self.component.instruction.as_value())),
-                "sum_tag": tag,
+                "instruction": _word(coming) if coming else random.getrandbits(len(self.component.instruction.as_value())),
+                **{f"{stream}_tag": tag for stream, tag in tags.items()},
                 "entry_index": index,
                 "entry_value": value,
                 "count": count,
@@ -330,9 +335,9 @@ class _Episode:
         )
         asked = got["list_full"], got["list_node"]
         walk.asked.append((walk.count(*asked), walk.entry(*asked, got["list_address"])))
-        if summed:
-            target = got["sum_target"], got["sum_shift"]
-            assert target == (summed.instruction.target, summed.instruction.shift), summed.note
+        for stream, given in summed.items():
+            target = got[f"{stream}_target"], got[f"{stream}_shift"]
+            assert target == (given.instruction.target, given.instruction.shift), given.note
         self._compare(got, now)
         walk.advance()
         if array is not None:
@@ -427,25 +432,31 @@ class _Episode:
             issued = given.times[-1] - ISSUE
             later = LaneArray.transposed_latency(self.parameters) - LaneArray.forward_latency
             if op == Op.FORWARD:
+                self.block = issued, command["rows"], given.instruction.target % 2
                 self.forward_free = issued + command["rows"] + SUM_LATENCY + 1
-                self.transposed_free = self.forward_free - later
+                self.transposed_free = issued + 1 + max(PASS - 3 - later, 0)
             elif op == Op.TRANSPOSED:
                 self.transposed_free = issued + SUM_LATENCY + 2
                 self.forward_free = self.transposed_free + later
 
     def _sums(self, given: _Given, times: Sequence[int], restart: int, note: str) -> None:
-        """Sums of an instruction will come: alone, and not before the drives of those before are in the memory."""
+        """Sums of an instruction will come: not before the drives of those before are in the memory, and alone in their bank."""
+        op, target = given.instruction.op, given.instruction.target
+        sums, others = (self.sums[stream] for stream in (STREAMS if op == Op.FORWARD else STREAMS[::-1]))
         if self.last_sum is not None and self.last_sum[1] is not given:
-            assert times[0] >= self.last_sum[0] + SUM_LATENCY, note
+            overtakes = op == Op.TRANSPOSED and self.last_sum[1].instruction.op == Op.FORWARD
+            assert overtakes or times[0] >= self.last_sum[0] + SUM_LATENCY, note
         if restart:
             given.drive = -1
         for time in times:
-            assert time not in self.sums, note
-            self.sums[time] = given
             given.drive += 1
-            assert time >= given.summed.get(given.drive, time - PASS) + PASS, note
-            given.summed[given.drive] = time
-        self.last_sum = times[-1], given
+            bank = (target + given.drive) % 2
+            assert time not in sums, note
+            assert time not in others or others[time][1] != bank, note
+            sums[time] = given, bank
+            assert time >= self.summed.get((target, given.drive), time - PASS) + PASS, note
+            self.summed[target, given.drive] = time
+        self.last_sum = max(times[-1], self.last_sum[0] if self.last_sum else 0), given
         given.done = times[-1] + SUM_LATENCY
 
     def _times(self, given: _Given) -> list[int]:
@@ -457,7 +468,7 @@ class _Episode:
             walked += 1
         times: list[int] = []
         # The cycle in which a block is looked at, the earliest of its last command, and those that go to the array.
-        look, free = given.start + 2, self.forward_free
+        look, free, apart = given.start + 2, self.forward_free, 0
         if op != Op.TRANSPOSED:
             if op == Op.FORWARD and given.list_follows:
                 look = self._follow(given, walked, times)
@@ -470,15 +481,15 @@ class _Episode:
             if len(times) == len(given.commands):
                 break
             row = instruction.row + block
-            while (given.rows_follow and look < walked and self.history[look].row == row) or (
-                op == Op.TRANSPOSED and not times and look < self.transposed_free
+            while (given.rows_follow and look < walked and self.history[look - 1].row == row) or (
+                op == Op.TRANSPOSED and ((not times and look < self.transposed_free) or look < apart or self._meets(given, look))
             ):
                 look += 1
             length = max(given.sources, instruction.first)
             if op == Op.TRANSPOSED:
                 flags = given.valued if instruction.full else given.changed
                 length = instruction.columns if flags[row] or (instruction.first and block == 0) else 0
-                free = look + PASS - 1
+                free, apart = 0, look + PASS if length else apart
             elif op == Op.UPDATE:
                 length = given.sources if given.valued[row] else 0
                 free = 0
@@ -494,6 +505,13 @@ class _Episode:
                 free = last + 1 + min(lanes, instruction.rows - block * lanes)
             look = last + 1
         return times
+
+    def _meets(self, given: _Given, look: int) -> bool:
+        """Whether the first sum of a transposed block that is looked at now may meet one of the last forward block in its bank."""
+        issued, rows, bank = self.block
+        place = look - issued + LaneArray.transposed_latency(self.parameters) - LaneArray.forward_latency
+        # As near as the registers tell.
+        return look > issued + 1 and place < rows and (bank + place - given.instruction.target) % 2 == 0
 
     def _follow(self, given: _Given, walked: int, times: list[int]) -> int:
         """Add the commands that are chosen while the list is written; the cycle in which its length is asked for."""

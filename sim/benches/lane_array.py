@@ -29,7 +29,8 @@ class _Array:
         self.bench = Cycles(dut, self.component)
         shape = self.parameters.weight_depth, self.parameters.lanes
         self.weights: IntArray = np.array([[self.weight() for _ in range(shape[1])] for _ in range(shape[0])], dtype=np.int64)
-        self.sums: dict[int, tuple[int, ...]] = {}
+        # Of each stream.
+        self.sums: dict[str, dict[int, tuple[int, ...]]] = {"forward": {}, "transposed": {}}
         self.clipped: dict[int, int] = {}
 
     async def load(self) -> None:
@@ -62,17 +63,19 @@ class _Array:
         now = self.bench.now
         fields = self.garbage() | ({"valid": 1, **command} if command else {"valid": 0})
         got = await self.bench.step({f"command__{name}": value for name, value in fields.items()})
-        expected = self.sums.pop(now, None)
-        assert got["sum_valid"] == (expected is not None), f"cycle {now}"
-        if expected is not None:
-            assert (got["sum"], got["sum_restart"], *(got[f"sum_{name}"] for name in MARKS)) == expected, f"cycle {now}"
+        for stream, sums in self.sums.items():
+            expected = sums.pop(now, None)
+            assert got[f"{stream}__valid"] == (expected is not None), f"cycle {now}, {stream}"
+            if expected is not None:
+                found = tuple(got[f"{stream}__{name}"] for name in ("value", "restart", *MARKS))
+                assert found == expected, f"cycle {now}, {stream}"
         assert got["clipped"] == self.clipped.pop(now, 0), f"cycle {now}"
 
     async def settle(self) -> None:
         """Let everything leave; nothing that was expected may be missing."""
         for _ in range(SETTLED):
             await self.step()
-        assert not self.sums
+        assert not any(self.sums.values())
         assert not self.clipped
 
     def garbage(self) -> dict[str, int]:
@@ -108,6 +111,33 @@ class _Array:
                 # Not valid: nothing may be written.
                 await self.bench.step({f"rows__{name}": field for name, field in (fields | {"valid": 0, "lane": 0}).items()})
 
+    def rows(self) -> tuple[IntArray, IntArray]:
+        """Room for the changes and the values of all rows."""
+        held, kept = (np.zeros((self.parameters.row_depth, self.parameters.lanes), dtype=np.int64) for _ in range(2))
+        return held, kept
+
+    async def fill_rows(self, held: IntArray, kept: IntArray, *, full: bool) -> None:
+        """Write a layer to each row block, ``full`` ones with their values; bring changes and values, (blocks, lanes), up to date."""
+        for block in range(len(held)):
+            rows = self.parameters.lanes if full else random.randint(1, self.parameters.lanes)
+            values = [self.vector() for _ in range(rows)]
+            changes = [value - random.choice((0, self.vector())) for value in values]
+            with_values = int(full or random.getrandbits(1))
+            await self.write_rows(block, values, changes, with_values)
+            held[block, rows:] = 0
+            held[block, :rows] = changes
+            if with_values:
+                kept[block, rows:] = 0
+                kept[block, :rows] = values
+
+    async def cross(self, held: IntArray, kept: IntArray) -> None:
+        """Give a command of a transposed pass over rows that hold such changes and values."""
+        fields = {**self.garbage(), "transposed": 1, "update": 0}
+        total = self.component.model_transposed(self.multiplied([fields["address"]]).T, (kept if fields["kept"] else held)[fields["row"]])
+        time = self.bench.now + LaneArray.transposed_latency(self.parameters)
+        self.sums["transposed"][time] = int(total[0]), fields["restart"], *(fields[name] for name in MARKS)
+        await self.step(fields)
+
 
 @cocotb.test
 async def weights_return(dut: Any) -> None:
@@ -123,22 +153,28 @@ async def forward(dut: Any) -> None:
     lanes = array.parameters.lanes
     # Sums of changes, small enough for the narrowest accumulator: what a compiled network guarantees.
     most = max(1, (1 << (array.parameters.accumulator_bits - 1)) // (array.parameters.weight.maximum << array.parameters.vector_bits))
+    held, kept = array.rows()
+    await array.fill_rows(held, kept, full=True)
     free = 0
     for _ in range(25):
         columns, rows = random.randint(1, min(12, most)), random.randint(1, lanes)
         marks, restart = {name: random.getrandbits(1) for name in MARKS}, random.getrandbits(1)
         addresses = random.choices(range(array.parameters.weight_depth), k=columns)
         values = [array.vector() - random.choice((0, array.vector())) for _ in range(columns)]
-        gaps = random.choice((0.0, 0.3))
+        gaps, crosses = random.choice((0.0, 0.3)), random.choice((0.0, 0.8))
         for place, (address, value) in enumerate(zip(addresses, values, strict=True)):
             last = place == columns - 1
             while random.random() < gaps or (last and array.bench.now < free):
-                await array.step()
+                # A transposed pass takes any cycle, also while the sums of the block before leave.
+                if random.random() < crosses:
+                    await array.cross(held, kept)
+                else:
+                    await array.step()
             if last:
                 sums = array.component.model_forward(array.multiplied(addresses).T, np.array(values)).tolist()
                 first = array.bench.now + LaneArray.forward_latency
                 for row in range(rows):
-                    array.sums[first + row] = sums[row], int(restart and row == 0), *marks.values()
+                    array.sums["forward"][first + row] = sums[row], int(restart and row == 0), *marks.values()
                 free = array.bench.now + rows
             command = {"address": address, "value": value, "start": int(place == 0), "last": int(last), "restart": restart, "rows": rows}
             await array.step({**command, **marks, "transposed": 0, "update": 0})
@@ -149,31 +185,14 @@ async def forward(dut: Any) -> None:
 async def transposed(dut: Any) -> None:
     array = _Array(dut)
     await array.load()
-    lanes, depth = array.parameters.lanes, array.parameters.row_depth
-    latency = LaneArray.transposed_latency(array.parameters)
     # Changes of an earlier, full layer, whose rest must not be seen.
-    held, kept = (np.zeros((depth, lanes), dtype=np.int64) for _ in range(2))
-    for count in (lanes, None):
-        for block in range(depth):
-            rows = count or random.randint(1, lanes)
-            values = [array.vector() for _ in range(rows)]
-            changes = [value - random.choice((0, array.vector())) for value in values]
-            with_values = int(count is not None or random.getrandbits(1))
-            await array.write_rows(block, values, changes, with_values)
-            held[block, rows:] = 0
-            held[block, :rows] = changes
-            if with_values:
-                kept[block, rows:] = 0
-                kept[block, :rows] = values
+    held, kept = array.rows()
+    for full in (True, False):
+        await array.fill_rows(held, kept, full=full)
         for _ in range(60):
             while random.random() < 0.2:
                 await array.step()
-            fields = {**array.garbage(), "transposed": 1, "update": 0}
-            total = array.component.model_transposed(
-                array.multiplied([fields["address"]]).T, (kept if fields["kept"] else held)[fields["row"]]
-            )
-            array.sums[array.bench.now + latency] = int(total[0]), fields["restart"], *(fields[name] for name in MARKS)
-            await array.step(fields)
+            await array.cross(held, kept)
         await array.settle()
 
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from ...firmware.arithmetic import ACTIVATIONS, LOGIT_BITS, SLOPE_FRACTION, IntArray
 from ...firmware.isa import WALK_OPS, Instruction, Op
-from ...rtl_gen.issuer import PASS
-from ...rtl_gen.neurons import DRAIN, LIST_LATENCY, SUM_LATENCY, NeuronUnit
+from ...rtl_gen.drives import PASS, STREAMS, SUM_LATENCY, Drives
+from ...rtl_gen.neurons import DRAIN, LIST_LATENCY, NeuronUnit
 from ...rtl_gen.output_error import ERROR_BITS, OutputError
 from .cycles import Cycles, engine_parameters, spread, wrap
 
@@ -124,6 +124,7 @@ class _Stream:
     final: bool = True
     """The last pass is known to be the last one."""
     pace: float = 1.0
+    kind: str = STREAMS[0]
     tag: int = 0
     begin: int = 0
     finals: list[int] = field(default_factory=list)
@@ -140,7 +141,9 @@ class _Schedule:
         self.streams: list[_Stream] = []
         self.followed: _Stream | None = None
         self.start = 0
-        self._sums: dict[int, dict[str, int]] = {}
+        # By kind of stream and cycle; and when the last sum for a drive comes.
+        self._sums: dict[str, dict[int, dict[str, int]]] = {kind: {} for kind in STREAMS}
+        self._last: dict[int, int] = {}
 
     @property
     def end(self) -> int:
@@ -157,7 +160,7 @@ class _Schedule:
             self.followed = stream
             # The interlock looks at it some cycles earlier, so it may be complete by then.
             earliest = max(stream.begin + 1, *(earlier.done for earlier in self.streams[:-1]), 0)
-            self.start = random.randint(earliest, stream.done + 2)
+            self.start = random.randint(earliest, max(earliest, stream.done + 2))
         else:
             self.start = stream.done + random.randint(0, 3)
 
@@ -178,55 +181,70 @@ class _Schedule:
 
     def _draw(self, layer: _Layer, bits: int, shift: int) -> _Stream:
         passes = [[spread(bits) for _ in range(layer.width)] for _ in range(random.randint(1, 3))]
-        return _Stream(layer, passes, shift, random.getrandbits(1), random.random() < 0.8, random.choice((1.0, 0.9, 0.3)))
+        final, pace, kind = random.random() < 0.8, random.choice((1.0, 0.9, 0.3)), random.choice(STREAMS)
+        return _Stream(layer, passes, shift, random.getrandbits(1), final, pace, kind)
 
     def add(self, stream: _Stream) -> None:
-        """Sums one a cycle or more slowly; those of an instruction keep away from those before, and each drive's from its last one."""
+        """Sums one a cycle or more slowly, and each drive's away from its last one.
+
+        Those of an instruction keep away from those before, but sums of the second kind may meet the first kind's in other banks.
+        """
         unit, layer = self.unit, stream.layer
+        forward, transposed = STREAMS
         unit.tag = stream.tag = 1 - unit.tag
-        now = max(max(self._sums, default=-SUM_LATENCY) + SUM_LATENCY, stream.begin + 1 + random.randint(0, 15))
-        last = dict.fromkeys(range(layer.width), now - PASS)
+        now = stream.begin + 1 + random.randint(0, 15)
+        meets = stream.kind == transposed and self.streams and self.streams[-1].kind == forward
+        if not meets or random.random() < 0.2:
+            now = max(now, max((*self._sums[forward], *self._sums[transposed]), default=-SUM_LATENCY) + SUM_LATENCY)
+        other = self._sums[forward if stream.kind == transposed else transposed]
         for number, sums in enumerate(stream.passes):
             final = int(stream.final and number == len(stream.passes) - 1)
             overwrite = stream.overwrite if number == 0 else 0
             for index, value in enumerate(sums):
-                now = max(now, last[index] + PASS)
-                while random.random() >= stream.pace:
+                address = layer.neuron + index
+                now = max(now, self._last.get(address, now - PASS) + PASS)
+                while random.random() >= stream.pace or (now in other and (other[now]["address"] - address) % 2 == 0):
                     now += 1
-                self._sums[now] = {
-                    "sum": value,
-                    "sum_valid": 1,
-                    "sum_restart": int(index == 0),
-                    "sum_overwrite": overwrite,
-                    "sum_final": final,
-                    "sum_tag": stream.tag,
-                    "sum_target": layer.neuron,
-                    "sum_shift": stream.shift,
+                self._sums[stream.kind][now] = {
+                    "address": address,
+                    "value": value,
+                    "valid": 1,
+                    "restart": int(index == 0),
+                    "overwrite": overwrite,
+                    "final": final,
+                    "tag": stream.tag,
+                    "target": layer.neuron,
+                    "shift": stream.shift,
                 }
-                last[index] = now
+                self._last[address] = now
                 if final:
                     stream.finals.append(now)
                 now += 1
             place = layer.neurons
-            unit.drives[place] = unit.component.model_sums(unit.drives[place], np.array(sums), stream.shift, bool(overwrite))
+            unit.drives[place] = unit.sums.model(unit.drives[place], np.array(sums), stream.shift, bool(overwrite))
         stream.done = now - 1 + SUM_LATENCY + random.randint(0, 3)
         self.streams.append(stream)
 
     def inputs(self, now: int) -> dict[str, int]:
-        """What the array says in a cycle; without a sum there is anything beside ``sum_valid``."""
+        """What the array says in a cycle; without a sum there is anything beside ``valid``."""
         complete, begins = 3, 0
         for stream in self.streams:
             if now == stream.begin:
                 begins |= 1 << stream.tag
             if stream.begin < now < stream.done:
                 complete &= ~(1 << stream.tag)
-        noise = {
-            "sum": spread(5),
-            **{f"sum_{name}": random.getrandbits(1) for name in ("restart", "overwrite", "final", "tag")},
-            "sum_target": random.randrange(len(self.unit.drives)),
-            "sum_shift": random.getrandbits(6),
-        }
-        return {**self._sums.get(now, noise), "complete": complete, "sums_begin": begins}
+        said = {"complete": complete, "sums_begin": begins}
+        for kind, sums in self._sums.items():
+            noise = {
+                "value": spread(5),
+                **{name: random.getrandbits(1) for name in ("restart", "overwrite", "final", "tag")},
+                "target": random.randrange(len(self.unit.drives)),
+                "shift": random.getrandbits(6),
+            }
+            here = sums.get(now, noise)
+            said |= {f"{kind}_{name}": here[name] for name in ("target", "shift")}
+            said |= {f"{kind}__{name}": here.get(name, 0) for name in ("value", "valid", "restart", "overwrite", "final", "tag")}
+        return said
 
     def steps(self, rows: int) -> list[int]:
         """Cycles in which a walk over a layer reads its drives: as near to the sums as the unit's registers let it."""
@@ -252,6 +270,7 @@ class _Unit:
         self.component = NeuronUnit(engine_parameters())
         self.parameters = self.component.parameters
         self.bench = Cycles(dut, self.component)
+        self.sums = Drives(self.parameters)
         depth = self.parameters.neuron_depth
         self.drives, self.states, self.slopes, self.deviations = (np.zeros(depth, dtype=np.int64) for _ in range(4))
         # None stands for what an instruction leaves open.
@@ -412,8 +431,7 @@ class _Unit:
             assert steps == reads, note
             assert busy == steps[-1] - schedule.start + DRAIN, note
         if instruction.op == Op.PREDICT:
-            # What `OutputError` takes, with its read latency of 4.
-            assert busy == 2 * instruction.rows + 6 + DRAIN + 1, note
+            assert busy == OutputError.latency(instruction.rows, 1 + Drives.latency, 0, True) + DRAIN + 1, note
         self._remember(instruction, values, changes, of_sweep)
         for later in range(now + 1, schedule.end + SUM_LATENCY):
             await self.bench.step({**schedule.inputs(later), "instruction": self._noise()})

@@ -9,6 +9,7 @@ from amaranth.lib import wiring
 from frenn.firmware.counters import NAMES
 from frenn.firmware.formats import Format
 from frenn.firmware.parameters import EngineParameters
+from frenn.rtl_gen.drives import Drives
 from frenn.rtl_gen.event_list import EventList
 from frenn.rtl_gen.interlock import Interlock
 from frenn.rtl_gen.issuer import Issuer
@@ -140,6 +141,11 @@ def test_performance(simulator: Simulator, seed: int, tmp_path: Path, step_bits:
 @_engines(small=SMALL, odd=ODD)
 def test_issuer(simulator: Simulator, seed: int, tmp_path: Path, parameters: EngineParameters) -> None:
     _run(Issuer(parameters), "issuer", simulator, seed, tmp_path, **_of(parameters))
+
+
+@_engines(small=SMALL, odd=ODD, wide=WIDE)
+def test_drives(simulator: Simulator, seed: int, tmp_path: Path, parameters: EngineParameters) -> None:
+    _run(Drives(parameters), "drives", simulator, seed, tmp_path, **_of(parameters))
 
 
 @_engines(small=SMALL, odd=ODD, wide=WIDE)
