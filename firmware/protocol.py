@@ -16,16 +16,17 @@ TRAIN      minus log2 of the    step, then samples                         a res
 INFER      0                    samples                                    a result of each sample
 =========  ===================  =========================================  ==========================================
 
-A sample is ``label | sparse << 31``, and its inputs in whole words; INFER wants a label too, 0 will do. The samples of a request are learned
-one after the other; the step is the first one's, and counts up.
+A sample is ``label | sparse << 31``, and its inputs in whole words; INFER wants a label too, 0 will do. The samples of a
+request are learned one after the other; the step is the first one's, and counts up.
 
-Inputs are units of 8 bits, four to a word, lowest first, or of 16, two to a word, where the input format has more than 8 bits. If ``sparse``
-is 0 a unit is an input. If it is 1, a unit that is 0 is a zero, and the next unit says how many zeros follow it; no unit follows a zero that is
-the sample's last input. The last word is filled with zeros.
+Inputs are units of 8 bits, four to a word, lowest first, or of 16, two to a word, where the input format has more than 8
+bits. If ``sparse`` is 0, a unit is an input. If it is 1, a unit that is 0 is a zero, and the unit after it says how many more
+zeros follow; after a zero that is the sample's last input there is none. The last word is filled with zeros.
 
-A result is ``prediction | wrong << 16 | status << 24``; ``wrong`` is 0 if the sample was learned and the output error was zero in every
-element, or if it was only predicted. If a sample is refused, none is taken after it: where it is the request's first one, the answer's word 0 says
-so, and nothing follows; where it is a later one, the last result has its status, and the samples before it have been learned.
+A result is ``prediction | wrong << 16 | status << 24``. ``wrong`` is 1 if the sample was to be learned and its output error was
+not zero in every element. Behind a sample that is refused the request is read to its end, and no more of it is carried out. If it
+is the request's first sample, its status is in word 0 of the answer, and no results follow; if it is a later one, its
+status is in the last result, and the samples before it have been learned.
 """
 
 from collections.abc import Sequence

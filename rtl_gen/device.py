@@ -44,8 +44,8 @@ class Device(wiring.Component):
     framing_error, overrun : In
         Pulses to be counted.
 
-    Throughput: written, a weight a cycle; an input a cycle (see `InputReader`). While the engine works on a sample the next one is taken in; any other
-    request waits until it has been answered.
+    Throughput: written, a weight a cycle; an input a cycle, as `InputReader` says. While the engine works on a sample the next one is
+    taken in; any other request waits until it has been answered.
     """
 
     def __init__(self, parameters: EngineParameters, line: bool = False) -> None:
@@ -139,7 +139,15 @@ class Device(wiring.Component):
         pending = Signal()
         running = {
             name: Signal.like(value, name=f"running_{name}", reset_less=True)
-            for name, value in (("step", step), ("label", label), ("rate", control.rate), ("training", training), ("later", later), ("final", final), ("head", Signal(16)))
+            for name, value in (
+                ("step", step),
+                ("label", label),
+                ("rate", control.rate),
+                ("training", training),
+                ("later", later),
+                ("final", final),
+                ("head", Signal(16)),
+            )
         }
         m.d.comb += [
             control.seed.eq(seed),

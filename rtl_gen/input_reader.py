@@ -29,8 +29,8 @@ class InputReader(wiring.Component):
     push, value : Out
         The next input.
     done, short, beyond : Out
-        With the word that is taken the sample ends, its packet ends before it does, or a run goes on beyond the inputs; after the latter two
-        nothing may come before ``begin``.
+        With the word that is taken the sample ends, its packet ends before it does, or a run goes on beyond the inputs. In each case
+        ``begin`` comes next.
 
     No latency. An input a cycle; a zero of a sparse sample that stands alone takes two.
     """

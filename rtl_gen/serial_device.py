@@ -37,7 +37,8 @@ class SerialDevice(wiring.Component):
     framing_error, overrun : In
         Pulses to be counted, 64 cycles apart at least.
 
-    Throughput: a weight written in two cycles, an input a cycle (see `InputReader`). A sample is taken when the one before has been answered.
+    Throughput: a weight written in two cycles, an input a cycle, as `InputReader` says. A sample is taken when the one before has been
+    answered.
     """
 
     def __init__(self, parameters: EngineParameters, line: bool = False) -> None:

@@ -248,7 +248,9 @@ async def refuses_samples_before_it_is_loaded(dut: Any) -> None:
     await host.exchange([Ask(Command.TRAIN, 3, [0, 0, *inputs], Status.BAD_LABEL), Ask(Command.INFER, 0, [0, *inputs], Status.BAD_LABEL)])
     # Classes are known, but no inputs.
     await host.exchange([Ask(Command.WRITE, Space.REGISTERS, [Register.CLASSES, 1, 0, 7, 0, 0, 31], Status.DONE)])
-    await host.exchange([Ask(Command.TRAIN, 3, [0, 0, *inputs], Status.WRONG_LENGTH), Ask(Command.INFER, 0, [0, *inputs], Status.WRONG_LENGTH)])
+    await host.exchange(
+        [Ask(Command.TRAIN, 3, [0, 0, *inputs], Status.WRONG_LENGTH), Ask(Command.INFER, 0, [0, *inputs], Status.WRONG_LENGTH)]
+    )
     await host.load()
     await host.train(2)
     await host.compare()
