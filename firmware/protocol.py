@@ -16,17 +16,18 @@ TRAIN      minus log2 of the    step, then samples                         a res
 INFER      0                    samples                                    a result of each sample
 =========  ===================  =========================================  ==========================================
 
-A sample is ``label | sparse << 31``, and its inputs in whole words; INFER wants a label too, 0 will do. The samples of a
-request are learned one after the other; the step is the first one's, and counts up.
+A sample is ``label | step << 12 | sparse << 31``, with 19 bits of its step, and its inputs in whole words. The upper 13 bits of the
+step are those of the request's word 1. INFER has no use for label and step, but the label must be one: 0 will do. The samples of a
+request are learned one after the other.
 
 Inputs are units of 8 bits, four to a word, lowest first, or of 16, two to a word, where the input format has more than 8
 bits. If ``sparse`` is 0, a unit is an input. If it is 1, a unit that is 0 is a zero, and the unit after it says how many more
 zeros follow; after a zero that is the sample's last input there is none. The last word is filled with zeros.
 
-A result is ``prediction | wrong << 16 | status << 24``. ``wrong`` is 1 if the sample was to be learned and its output error was
+A result is ``prediction | status << 16 | wrong << 31``. ``wrong`` is 1 if the sample was to be learned and its output error was
 not zero in every element. Behind a sample that is refused the request is read to its end, and no more of it is carried out. If it
-is the request's first sample, its status is in word 0 of the answer, and no results follow; if it is a later one, its
-status is in the last result, and the samples before it have been learned.
+is the request's first sample, word 0 of the answer has its status, and no results follow; if it is a later one, the last
+result has it, with the lower half of word 0 for a prediction, and the samples before it have been learned.
 """
 
 from collections.abc import Sequence
@@ -46,10 +47,16 @@ ANSWER: Final = 0x80
 HELLO_MAGIC: Final = 0x4E4E5246
 """``"FRNN"``, lowest byte first."""
 HELLO_WORDS: Final = 4 + PARAMETER_WORDS
+LABEL_BITS: Final = 12
+"""Of a sample's first word, those of its label."""
+STEP_BITS: Final = 19
+"""Those of its step, above: the step's lowest ones."""
 SPARSE: Final = 1 << 31
-"""The bit of a sample's first word that says how its inputs are packed."""
-RESULT_STATUS: Final = 24
-"""The lowest bit of a result's status."""
+"""The bit that says how its inputs are packed."""
+STATUS_SHIFT: Final = 16
+"""The lowest bit of the status, in an answer's word 0 and in a result."""
+WRONG: Final = 1 << 31
+"""The bit of a result for an output error that is not zero."""
 
 
 class Command(IntEnum):
@@ -167,7 +174,12 @@ def pack_inputs(inputs: np.ndarray, wide: bool) -> Words:
 
 
 def pack_zero_runs(inputs: np.ndarray, wide: bool) -> Words:
-    """Words of the same inputs, at least one, with zeros as runs."""
+    """Words of the same inputs with zeros as runs."""
+    return pack_inputs(zero_runs(inputs, wide), wide)
+
+
+def zero_runs(inputs: np.ndarray, wide: bool) -> np.ndarray:
+    """Units, (units,), of a sample's inputs, at least one, with zeros as runs."""
     inputs = np.asarray(inputs)
     places = np.arange(len(inputs))
     longest = 1 << 8 * _unit(wide).itemsize
@@ -176,15 +188,19 @@ def pack_zero_runs(inputs: np.ndarray, wide: bool) -> Words:
     kept = np.flatnonzero((inputs != 0) | (since % longest == 0))
     begins = inputs[kept] == 0
     units = np.insert(inputs[kept], np.flatnonzero(begins) + 1, (np.diff(kept, append=len(inputs)) - 1)[begins])
-    return pack_inputs(units[: len(units) - (inputs[-1] == 0 and kept[-1] == len(inputs) - 1)], wide)
+    return units[: len(units) - bool(begins[-1] and kept[-1] == len(inputs) - 1)]
 
 
-def pack_sample(inputs: np.ndarray, wide: bool, label: int = 0) -> Words:
+def pack_sample(inputs: np.ndarray, wide: bool, label: int = 0, step: int = 0) -> Words:
     """Words of a sample, its inputs packed in the way that takes fewer words."""
     dense, sparse = pack_inputs(inputs, wide), pack_zero_runs(inputs, wide)
     shorter = len(sparse) < len(dense)
-    head = np.array([label | SPARSE * shorter], dtype=np.uint32)
-    return np.concatenate([head, sparse if shorter else dense])
+    return np.concatenate([np.array([sample_head(label, step, shorter)], dtype=np.uint32), sparse if shorter else dense])
+
+
+def sample_head(label: int, step: int, sparse: bool) -> int:
+    """The first word of a sample."""
+    return label | (step & (1 << STEP_BITS) - 1) << LABEL_BITS | SPARSE * sparse
 
 
 def unpack_inputs(words: Words, count: int, wide: bool, sparse: bool) -> tuple[NDArray[np.int64], int, Status]:

@@ -13,6 +13,7 @@ from ..firmware.compiler import Program, check_trains
 from ..firmware.errors import FrennError, ImageError
 from ..firmware.image import Image
 from ..firmware.protocol import (
+    WRONG,
     Command,
     Register,
     Skip,
@@ -129,8 +130,8 @@ class Driver:
         fastest, slowest = network.learning.rate_at(0), network.learning.rate_at(network.learning.epochs - 1)
         if not slowest <= rate <= fastest:
             raise FrennError(f"learning rate 2^{rate} is outside the run's 2^{slowest} to 2^{fastest}; change [learning] and compile again")
-        results = self._exchange.samples(Command.TRAIN, -rate, self._pack(inputs, labels), step)
-        return results & 0xFFFF, results >> 16 != 0
+        results = self._exchange.samples(Command.TRAIN, -rate, self._pack(inputs, labels, step), step)
+        return results & 0xFFFF, results & WRONG != 0
 
     def store(self, weights: list[IntArray]) -> None:
         """Replace the weights and nothing else.
@@ -221,9 +222,11 @@ class Driver:
             raise FrennError(f"inputs must be integers of {network.formats.input}, 0 to {network.formats.input.maximum}")
         return inputs
 
-    def _pack(self, inputs: IntArray, labels: IntArray) -> Iterator[Words]:
+    def _pack(self, inputs: IntArray, labels: IntArray, step: int = 0) -> Iterator[Words]:
         wide = self.program.network.formats.input.width > 8
-        return (pack_sample(sample, wide, int(label)) for sample, label in zip(inputs, labels, strict=True))
+        return (
+            pack_sample(sample, wide, int(label), step + index) for index, (sample, label) in enumerate(zip(inputs, labels, strict=True))
+        )
 
 
 def _integers(values: NDArray[Any], high: int) -> bool:

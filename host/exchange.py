@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..firmware.counters import NAMES
 from ..firmware.errors import FrennError, LinkError
-from ..firmware.protocol import ANSWER, RESULT_STATUS, Command, Hello, Register, Space, Status, Words, request
+from ..firmware.protocol import ANSWER, STATUS_SHIFT, STEP_BITS, WRONG, Command, Hello, Register, Space, Status, Words, request
 
 PACKET_WORDS: Final = 256
 """Words of the longest packet that loads or reads memory, unless a single item is longer."""
@@ -206,7 +206,7 @@ class Exchange:
 
         def requests() -> Iterator[Request]:
             done = 0
-            for group in grouped(samples):
+            for group in grouped(samples, step or 0):
                 head = [] if step is None else [words(step + done)]
                 sizes.append(len(group))
                 done += len(group)
@@ -215,7 +215,7 @@ class Exchange:
         results = [words()]
         for answer in self.run(requests()):
             size = sizes.popleft()
-            status = int(answer[-1]) >> RESULT_STATUS if len(answer) else Status.DONE
+            status = (int(answer[-1]) & ~WRONG) >> STATUS_SHIFT if len(answer) else Status.DONE
             if status != Status.DONE:
                 raise LinkError(f"the device refused {command.name} (sample {len(answer)} of {size}): {_reason(status)}")
             if len(answer) != size:
@@ -242,18 +242,18 @@ class Exchange:
                 f"the answer to {command.name} ({what}) belongs to another request (word {head:#010x}, tag {pending.tag} expected); "
                 "reset the device and open it again"
             )
-        status = head >> 16
+        status = head >> STATUS_SHIFT
         if status != Status.DONE:
             raise LinkError(f"the device refused {command.name} ({what}): {_reason(status)}")
         return answer[1:]
 
 
-def grouped(samples: Iterable[Words]) -> Iterator[list[Words]]:
-    """Samples in their order, as many together as a request carries."""
+def grouped(samples: Iterable[Words], step: int) -> Iterator[list[Words]]:
+    """Samples in their order, as many together as a request carries; the steps of a group, from the first sample's on, have equal upper bits."""
     group: list[Words] = []
     size = 0
-    for sample in samples:
-        if group and (len(group) == SAMPLES or size + len(sample) > SAMPLE_WORDS):
+    for number, sample in enumerate(samples, step):
+        if group and (len(group) == SAMPLES or size + len(sample) > SAMPLE_WORDS or not number % (1 << STEP_BITS)):
             yield group
             group, size = [], 0
         group.append(sample)

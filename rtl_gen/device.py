@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from ..firmware.counters import NAMES
 from ..firmware.isa import INSTRUCTION_WORDS
 from ..firmware.parameters import MACHINE_VERSION, EngineParameters
-from ..firmware.protocol import ANSWER, HELLO_WORDS, RESULT_STATUS, Command, Hello, Register, Skip, Space, Status
+from ..firmware.protocol import ANSWER, HELLO_WORDS, LABEL_BITS, STEP_BITS, Command, Hello, Register, Skip, Space, Status
 from .engine import Engine
 from .event_list import INDEX_BITS
 from .identity import gateware_identity
@@ -345,10 +345,11 @@ class Device(wiring.Component):
             with m.State("LABEL"):
                 m.d.comb += request.ready.eq(1)
                 m.d.sync += [
-                    label.eq(word),
+                    label.eq(word[:LABEL_BITS]),
+                    step[:STEP_BITS].eq(word[LABEL_BITS:]),
                     sparse.eq(word[-1]),
                     ended.eq(last),
-                    wrong_label.eq(word[:-1] >= classes),
+                    wrong_label.eq(word[:LABEL_BITS] >= classes),
                     wrong_rate.eq(training & ((argument < fastest) | (argument > slowest))),
                 ]
                 with m.If(request.valid):
@@ -388,7 +389,6 @@ class Device(wiring.Component):
                         running["later"].eq(later),
                         running["final"].eq(final),
                         running["head"].eq(Cat(command, tag)),
-                        step.eq(step + 1),
                         later.eq(1),
                     ]
                     m.next = "LABEL"
@@ -413,7 +413,7 @@ class Device(wiring.Component):
             with m.State("ANSWER STATUS"):
                 m.d.comb += [
                     answering.eq(1),
-                    answer.data.eq(Mux(later, status << RESULT_STATUS, Cat(command | ANSWER, tag, status))),
+                    answer.data.eq(Cat(command | ANSWER, tag, status)),
                     answer.last.eq(~body),
                 ]
                 m.d.sync += [part.eq(0), high.eq(0), wait.eq(0)]
@@ -515,7 +515,7 @@ class Device(wiring.Component):
                 with m.If(answers.i.ready):
                     m.next = "SAMPLE"
             with m.State("SAMPLE"):
-                result = Cat(engine.prediction, Const(0, 16 - INDEX_BITS), engine.wrong & running["training"], Const(0, 15))
+                result = Cat(engine.prediction, Const(Status.DONE, 31 - INDEX_BITS), engine.wrong & running["training"])
                 m.d.comb += [answers.i.valid.eq(1), answers.i.payload.data.eq(result), answers.i.payload.last.eq(running["final"])]
                 with m.If(answers.i.ready):
                     m.d.sync += pending.eq(0)

@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 from ..firmware.counters import NAMES
 from ..firmware.isa import INSTRUCTION_WORDS
 from ..firmware.parameters import MACHINE_VERSION, EngineParameters
-from ..firmware.protocol import ANSWER, HELLO_WORDS, RESULT_STATUS, Command, Hello, Register, Skip, Space, Status
+from ..firmware.protocol import ANSWER, HELLO_WORDS, LABEL_BITS, STEP_BITS, Command, Hello, Register, Skip, Space, Status
 from .event_list import INDEX_BITS
 from .identity import gateware_identity
 from .input_reader import InputReader
@@ -264,7 +264,8 @@ class SerialDevice(wiring.Component):
                         finish(Status.WRONG_LENGTH)
             with m.State("LABEL"):
                 m.d.comb += [request.ready.eq(1), reader.begin.eq(1)]
-                m.d.sync += [label.eq(word), sparse.eq(word[-1]), ended.eq(last), high.eq(word[:-1] >= classes)]
+                m.d.sync += [label.eq(word[:LABEL_BITS]), step[:STEP_BITS].eq(word[LABEL_BITS:]), sparse.eq(word[-1])]
+                m.d.sync += [ended.eq(last), high.eq(word[:LABEL_BITS] >= classes)]
                 with m.If(request.valid):
                     m.next = "CHECK LABEL"
             with m.State("CHECK LABEL"):
@@ -293,7 +294,6 @@ class SerialDevice(wiring.Component):
                 m.next = "RUNNING"
             with m.State("RUNNING"):
                 with m.If(~engine.running):
-                    m.d.sync += step.eq(step + 1)
                     m.next = "ANSWER"
                     with m.If(later):
                         m.next = "ANSWER SAMPLE"
@@ -315,7 +315,7 @@ class SerialDevice(wiring.Component):
             with m.State("ANSWER STATUS"):
                 m.d.comb += [
                     answer.valid.eq(1),
-                    answer.payload.data.eq(Mux(later, status << RESULT_STATUS, Cat(command | ANSWER, tag, status))),
+                    answer.payload.data.eq(Cat(command | ANSWER, tag, status)),
                     answer.payload.last.eq(~body),
                 ]
                 m.d.sync += [part.eq(0), high.eq(0), limb.eq(0)]
@@ -346,7 +346,7 @@ class SerialDevice(wiring.Component):
                     answer.valid.eq(1),
                     answer.payload.last.eq(final),
                     answer.payload.data[:INDEX_BITS].eq(engine.prediction),
-                    answer.payload.data[16].eq(engine.wrong & training),
+                    answer.payload.data[-1].eq(engine.wrong & training),
                 ]
                 with m.If(answer.ready):
                     m.d.sync += later.eq(1)

@@ -21,8 +21,9 @@ from ...firmware.network import Formats, Learning, Network, Relaxation
 from ...firmware.parameters import MACHINE_VERSION, EngineParameters
 from ...firmware.protocol import (
     ANSWER,
-    RESULT_STATUS,
-    SPARSE,
+    STATUS_SHIFT,
+    STEP_BITS,
+    WRONG,
     Command,
     Hello,
     Register,
@@ -31,6 +32,7 @@ from ...firmware.protocol import (
     pack_inputs,
     pack_zero_runs,
     request,
+    sample_head,
     unpack_states,
     unpack_weights,
     weight_item_words,
@@ -113,7 +115,8 @@ class Host:
         self.image = Image.build(self.program, self.golden.weights())
         self.requests = requests
         self.answers = answers
-        self.trained = 0
+        # Soon the upper bits of the step, which a request has once, change.
+        self.trained = random.choice((1, 2, 1 << 13)) * (1 << STEP_BITS) - random.choice((3, 6, 100))
 
     async def exchange(self, asks: Sequence[Ask]) -> list[list[int]]:
         """Send all requests at once; the words after word 0 of each answer, whose head must be right."""
@@ -156,13 +159,17 @@ class Host:
         """
         inputs, labels, rate = self.samples(count)
         predictions, wrong = self.golden.train(inputs, labels, self.trained, rate)
-        results = predictions | wrong.astype(np.int64) << 16
+        results = predictions | wrong * np.int64(WRONG)
         asks, expected = self._grouped(Command.TRAIN, -rate, inputs, labels, results)
         if refused is not None:
             asks[-1].body += refused[0]
-            expected[-1].append(refused[1] << RESULT_STATUS)
+            expected[-1].append(refused[1] << STATUS_SHIFT)
         self.trained += count
-        assert await self.exchange(asks) == expected
+        got = await self.exchange(asks)
+        if refused is not None:
+            # Below its status stands what an answer begins with.
+            got[-1][-1] &= ~0xFFFF
+        assert got == expected
 
     async def infer(self, count: int) -> None:
         """Predict random samples and compare."""
@@ -178,8 +185,10 @@ class Host:
         expected = []
         start = 0
         while start < len(inputs):
-            end = min(start + random.randint(1, 3), len(inputs))
-            body = [self.trained + start] if command is Command.TRAIN else []
+            step = self.trained + start
+            span = 1 << STEP_BITS
+            end = min(start + random.randint(1, 3), start + span - step % span, len(inputs))
+            body = [step] if command is Command.TRAIN else []
             body += [word for index in range(start, end) for word in self.sample(inputs, labels, index, sparse=random.random() < 0.5)]
             asks.append(Ask(command, argument, body, Status.DONE))
             expected.append(results[start:end].tolist())
@@ -198,7 +207,8 @@ class Host:
     def sample(self, inputs: IntArray, labels: IntArray, index: int, *, sparse: bool) -> list[int]:
         """Words of a sample."""
         pack = pack_zero_runs if sparse else pack_inputs
-        return [int(labels[index]) | SPARSE * sparse, *pack(inputs[index], self.network.formats.input.width > 8).tolist()]
+        head = sample_head(int(labels[index]), self.trained + index, sparse)
+        return [head, *pack(inputs[index], self.network.formats.input.width > 8).tolist()]
 
     async def read(self, space: Space, address: int, count: int) -> np.ndarray:
         (words,) = await self.exchange([Ask(Command.READ, space, [address, count], Status.DONE)])
@@ -405,13 +415,16 @@ def _wrong_words(host: Host) -> Iterator[tuple[list[int], Status]]:
         for length in range(1, len(sample)):
             yield sample[:length], Status.WRONG_LENGTH
         classes = host.network.widths[-1]
-        for wrong in (classes, classes + 1, 0xFFF, 1 << 12, 1 << 16, 1 << 30, 0x7FFFFFFF):
-            yield [wrong | SPARSE * sparse, *sample[1:]], Status.BAD_LABEL
+        for wrong in (classes, classes + 1, 0x800, 0xFFF):
+            yield [sample_head(wrong, random.getrandbits(32), sparse), *sample[1:]], Status.BAD_LABEL
     wide = host.network.formats.input.width > 8
     count, longest = host.network.widths[0], 0xFFFF if wide else 0xFF
     for place in (0, 1, count // 2, count - 2):
         for zeros in (count - place, count - place + 1, longest):
             # After so many inputs comes a zero, and more of them than there are inputs left.
-            words = [label | SPARSE, *pack_inputs(np.array([*[1] * place, 0, zeros]), wide).tolist()]
+            words = [
+                sample_head(label, random.getrandbits(32), sparse=True),
+                *pack_inputs(np.array([*[1] * place, 0, zeros]), wide).tolist(),
+            ]
             yield words, Status.BAD_RUN
             yield [*words, *[0] * random.randint(1, 9)], Status.BAD_RUN

@@ -80,11 +80,11 @@ def test_samples_round_trip(rng: np.random.Generator, wide: bool) -> None:
     for count in [*range(1, 20), 255, 256, 257, 600, 784]:
         for density in (0, 0.02, 0.3, 0.9, 1):
             inputs = rng.integers(1, 0x10000 if wide else 0x100, count) * (rng.random(count) < density)
-            sample = protocol.pack_sample(inputs, wide, label=7)
+            sample = protocol.pack_sample(inputs, wide, label=7, step=0xFFF80005)
             sparse = bool(sample[0] & protocol.SPARSE)
             sparse_ones += sparse
             shorter = protocol.pack_zero_runs(inputs, wide) if sparse else protocol.pack_inputs(inputs, wide)
-            assert sample.tolist() == [7 | sparse << 31, *shorter.tolist()]
+            assert sample.tolist() == [7 | 5 << 12 | sparse << 31, *shorter.tolist()]
             assert len(shorter) == min(len(pack(inputs, wide)) for pack in (protocol.pack_zero_runs, protocol.pack_inputs))
             for packed, runs in ((protocol.pack_zero_runs(inputs, wide), True), (protocol.pack_inputs(inputs, wide), False)):
                 values, taken, status = protocol.unpack_inputs(packed, count, wide, runs)

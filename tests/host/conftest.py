@@ -14,8 +14,11 @@ from frenn.firmware.network import Network, Relaxation
 from frenn.firmware.parameters import MACHINE_VERSION, EngineParameters
 from frenn.firmware.protocol import (
     ANSWER,
-    RESULT_STATUS,
+    LABEL_BITS,
     SPARSE,
+    STATUS_SHIFT,
+    STEP_BITS,
+    WRONG,
     Command,
     Hello,
     Register,
@@ -94,16 +97,17 @@ class FakeDevice:
         results: list[int] = []
         rest = body[1:] if command is Command.TRAIN else body
         while len(rest):
-            status, result, taken = self.sample(command, argument, step + len(results), rest)
+            status, result, taken = self.sample(command, argument, step, rest)
             if status != Status.DONE:
-                return (Status.DONE, [*results, status << RESULT_STATUS]) if results else (status, ())
+                return (Status.DONE, [*results, status << STATUS_SHIFT]) if results else (status, ())
             results.append(result)
             rest = rest[taken:]
         return Status.DONE, results
 
     def sample(self, command: Command, argument: int, step: int, words: np.ndarray) -> tuple[Status, int, int]:
         """How a sample ends that begins with the first of some words, its result, and the words that it takes."""
-        label = int(words[0]) & ~SPARSE
+        span = 1 << STEP_BITS
+        label, step = int(words[0]) % (1 << LABEL_BITS), step // span * span + (int(words[0]) >> LABEL_BITS) % span
         wide, sparse = bool(self.registers[Register.WIDE_INPUTS]), bool(words[0] & SPARSE)
         if label >= self.registers[Register.CLASSES]:
             return Status.BAD_LABEL, 0, 0
@@ -116,7 +120,7 @@ class FakeDevice:
         if command is Command.INFER:
             return Status.DONE, int(self.golden.infer(inputs[None])[0]), 1 + taken
         predictions, wrong = self.golden.train(inputs[None], np.array([label]), step, -argument)
-        return Status.DONE, int(predictions[0]) | int(wrong[0]) << 16, 1 + taken
+        return Status.DONE, int(predictions[0]) | WRONG * int(wrong[0]), 1 + taken
 
     def write(self, space: Space, address: int, data: np.ndarray) -> Status:
         if space is Space.REGISTERS:

@@ -13,7 +13,7 @@ from frenn.firmware.formats import Format
 from frenn.firmware.image import Image
 from frenn.firmware.network import Formats, Learning, Network
 from frenn.firmware.parameters import EngineParameters
-from frenn.firmware.protocol import ANSWER, RESULT_STATUS, Command, Status
+from frenn.firmware.protocol import ANSWER, STATUS_SHIFT, STEP_BITS, Command, Status
 from frenn.host.driver import Driver
 from frenn.host.exchange import SAMPLE_WORDS, SAMPLES, grouped
 from frenn.rtl_gen.identity import gateware_identity
@@ -147,7 +147,7 @@ def test_status_is_told(device, program, status):
 def test_a_later_sample_that_is_refused_is_told(device, program):
     with Driver(device, program) as driver:
         driver.load(program.network.initial_weights())
-        device.tamper = lambda answer: np.concatenate([answer[:3], np.array([Status.BAD_RUN << RESULT_STATUS], dtype=np.uint32)])
+        device.tamper = lambda answer: np.concatenate([answer[:3], np.array([Status.BAD_RUN << STATUS_SHIFT], dtype=np.uint32)])
         with pytest.raises(LinkError, match=r"refused INFER \(sample 3 of 5\): the zeros of a sample go on"):
             driver.infer(np.zeros((5, 13), dtype=int))
         device.tamper = lambda answer: answer[:3]
@@ -157,12 +157,27 @@ def test_a_later_sample_that_is_refused_is_told(device, program):
 
 def test_samples_go_many_to_a_request(rng):
     given = [np.zeros(length, dtype=np.uint32) for length in [2000, *rng.integers(1, 400, 300), *[3] * 100]]
-    groups = list(grouped(given))
+    groups = list(grouped(given, 0))
     assert [id(sample) for group in groups for sample in group] == [id(sample) for sample in given]
     for group, following in pairwise(groups):
         size = sum(map(len, group))
         assert len(group) <= SAMPLES and (size <= SAMPLE_WORDS or len(group) == 1)
         assert len(group) == SAMPLES or size + len(following[0]) > SAMPLE_WORDS
+
+
+def test_the_upper_bits_of_steps(device, program, rng):
+    """A request has them once; where they change, another one begins."""
+    inputs, labels = samples(rng, program.network, 12)
+    golden = Golden(program.network)
+    with Driver(device, program) as driver:
+        driver.load(program.network.initial_weights())
+        for span in (1 << STEP_BITS, 5 << STEP_BITS):
+            count = len(device.log)
+            driver.train(inputs, labels, span - 5, -6)
+            golden.train(inputs, labels, span - 5, -6)
+            assert len(device.log) == count + 2
+        for got, expected in zip(driver.weights(), golden.weights(), strict=True):
+            np.testing.assert_array_equal(got, expected)
 
 
 def test_answer_of_another_request(device, program):
