@@ -50,7 +50,7 @@ def table(data_dir: Path | None, samples: int) -> Iterator[str]:
     for name, network in NETWORKS.items():
         if name == "mnist" and data_dir is None:
             continue
-        data = datasets.load(name, data_dir, 1).first(samples)
+        data = datasets.load(name, data_dir if name == "mnist" else None, 1).first(samples)
         inputs = datasets.quantise(data.train_inputs, network.formats.input)
         for way, given in (("as packed", inputs), ("dense", np.maximum(inputs, 1))):
             there, back = measure(network, given, data.train_labels)

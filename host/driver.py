@@ -224,9 +224,8 @@ class Driver:
 
     def _pack(self, inputs: IntArray, labels: IntArray, step: int = 0) -> Iterator[Words]:
         wide = self.program.network.formats.input.width > 8
-        return (
-            pack_sample(sample, wide, int(label), step + index) for index, (sample, label) in enumerate(zip(inputs, labels, strict=True))
-        )
+        numbered = enumerate(zip(inputs, labels, strict=True), step)
+        return (pack_sample(sample, wide, int(label), number) for number, (sample, label) in numbered)
 
 
 def _integers(values: NDArray[Any], high: int) -> bool:

@@ -249,7 +249,14 @@ class Exchange:
 
 
 def grouped(samples: Iterable[Words], step: int) -> Iterator[list[Words]]:
-    """Samples in their order, as many together as a request carries; the steps of a group, from the first sample's on, have equal upper bits."""
+    """Samples in their order, as many together as a request carries.
+
+    Parameters
+    ----------
+    samples : iterable of (words,) uint32
+    step : int
+        Of the first one. Those of a group have their upper bits in common.
+    """
     group: list[Words] = []
     size = 0
     for number, sample in enumerate(samples, step):

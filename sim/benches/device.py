@@ -116,7 +116,7 @@ class Host:
         self.requests = requests
         self.answers = answers
         # Soon the upper bits of the step, which a request has once, change.
-        self.trained = random.choice((1, 2, 1 << 13)) * (1 << STEP_BITS) - random.choice((3, 6, 100))
+        self.trained = random.choice((1, 2, 8000)) * (1 << STEP_BITS) - random.choice((3, 6))
 
     async def exchange(self, asks: Sequence[Ask]) -> list[list[int]]:
         """Send all requests at once; the words after word 0 of each answer, whose head must be right."""
