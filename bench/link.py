@@ -80,7 +80,7 @@ def measure(network: Network, inputs: np.ndarray, labels: np.ndarray) -> tuple[L
 
 def useful_bytes(inputs: np.ndarray, dense: bool) -> float:
     """Bytes of the average sample's units and of its label, which needs one."""
-    units = [inputs.shape[1] if dense else min(len(zero_runs(sample, wide=False)), len(sample)) for sample in inputs]
+    units = [inputs.shape[1] if dense else min(len(zero_runs(sample)), len(sample)) for sample in inputs]
     return 1.0 + float(np.mean(units))
 
 

@@ -21,8 +21,8 @@ step are those of the request's word 1. INFER has no use for label and step, but
 request are learned one after the other.
 
 Inputs are units of 8 bits, four to a word, lowest first, or of 16, two to a word, where the input format has more than 8
-bits. If ``sparse`` is 0, a unit is an input. If it is 1, a unit that is 0 is a zero, and the unit after it says how many more
-zeros follow; after a zero that is the sample's last input there is none. The last word is filled with zeros.
+bits. If ``sparse`` is 0, a unit is an input. If it is 1, a unit that is 0 is a zero, and the lowest 8 bits of the unit after it say
+how many more zeros follow; after a zero that is the sample's last input there is none. The last word is filled with zeros.
 
 A result is ``prediction | status << 16 | wrong << 31``. ``wrong`` is 1 if the sample was to be learned and its output error was
 not zero in every element. Behind a sample that is refused the request is read to its end, and no more of it is carried out. If it
@@ -53,6 +53,8 @@ STEP_BITS: Final = 19
 """Those of its step, above: the step's lowest ones."""
 SPARSE: Final = 1 << 31
 """The bit that says how its inputs are packed."""
+COUNT_BITS: Final = 8
+"""Of a unit that counts zeros, those that do."""
 STATUS_SHIFT: Final = 16
 """The lowest bit of the status, in an answer's word 0 and in a result."""
 WRONG: Final = 1 << 31
@@ -175,17 +177,16 @@ def pack_inputs(inputs: np.ndarray, wide: bool) -> Words:
 
 def pack_zero_runs(inputs: np.ndarray, wide: bool) -> Words:
     """Words of the same inputs with zeros as runs."""
-    return pack_inputs(zero_runs(inputs, wide), wide)
+    return pack_inputs(zero_runs(inputs), wide)
 
 
-def zero_runs(inputs: np.ndarray, wide: bool) -> np.ndarray:
+def zero_runs(inputs: np.ndarray) -> np.ndarray:
     """Units, (units,), of a sample's inputs, at least one, with zeros as runs."""
     inputs = np.asarray(inputs)
     places = np.arange(len(inputs))
-    longest = 1 << 8 * _unit(wide).itemsize
     # Of a run only each zero that begins what a count can tell has units.
     since = places - np.maximum.accumulate(np.where(inputs == 0, -1, places)) - 1
-    kept = np.flatnonzero((inputs != 0) | (since % longest == 0))
+    kept = np.flatnonzero((inputs != 0) | (since % (1 << COUNT_BITS) == 0))
     begins = inputs[kept] == 0
     units = np.insert(inputs[kept], np.flatnonzero(begins) + 1, (np.diff(kept, append=len(inputs)) - 1)[begins])
     return units[: len(units) - bool(begins[-1] and kept[-1] == len(inputs) - 1)]
@@ -230,7 +231,7 @@ def unpack_inputs(words: Words, count: int, wide: bool, sparse: bool) -> tuple[N
         values.append(units[place])
         place += 1
         if sparse and not values[-1] and len(values) < count and place < len(units):
-            zeros = units[place]
+            zeros = units[place] % (1 << COUNT_BITS)
             place += 1
             if zeros > count - len(values):
                 status = Status.BAD_RUN

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from numpy import int64
 from numpy.typing import NDArray
 
-from ..firmware.protocol import Status, Words, unpack_inputs
+from ..firmware.protocol import COUNT_BITS, Status, Words, unpack_inputs
 from .event_list import INDEX_BITS
 from .packet import PACKET
 
@@ -65,29 +65,34 @@ class InputReader(wiring.Component):
         final, final_part, none = (Signal(reset_less=True, name=name) for name in ("final", "final_part", "none"))
         # The unit is a count of zeros, of which so many have been pushed with this one.
         counting = Signal(reset_less=True)
-        zeros = Signal(INDEX_BITS, reset_less=True)
-        unit, zero, turned, ended = Signal(UNIT_BITS), Signal(), Signal(), Signal()
+        zeros = Signal(COUNT_BITS, reset_less=True)
+        unit, count = Signal(UNIT_BITS), Signal(COUNT_BITS)
+        # There are no more zeros to count; the unit has been used up; the input is the last one.
+        empty, turned, ended = Signal(), Signal(), Signal()
         m.d.comb += [
             unit.eq(Mux(self.wide, word.word_select(part[:1], 16), word.word_select(part, 8))),
-            zero.eq(unit == 0),
-            turned.eq(~counting | zero | (unit == zeros)),
-            self.push.eq(self.i.valid & ~none & ~(counting & zero)),
+            count.eq(unit),
+            empty.eq(counting & (count == 0)),
+            turned.eq(~counting | empty | (count == zeros)),
+            self.push.eq(self.i.valid & ~none & ~empty),
             self.value.eq(Mux(counting, 0, unit)),
-            ended.eq(final & ~(counting & zero)),
+            ended.eq(final & ~empty),
             self.i.ready.eq(ended | (turned & final_part)),
             self.done.eq(self.i.valid & ended & turned & ~none),
             self.beyond.eq(self.i.valid & ended & ~turned),
             self.short.eq(self.i.valid & Mux(ended, none, turned & final_part & last)),
         ]
         with m.If(self.begin):
-            m.d.sync += [left.eq(self.inputs), final.eq(self.inputs <= 1), none.eq(self.inputs == 0)]
+            m.d.sync += [left.eq(self.inputs), final.eq(~self.inputs[1:].any()), none.eq(~self.inputs.any())]
             m.d.sync += [part.eq(0), final_part.eq(0), counting.eq(0)]
         with m.Elif(self.i.valid):
             with m.If(self.push):
-                m.d.sync += [left.eq(left - 1), final.eq(left <= 2)]
+                m.d.sync += [left.eq(left - 1), final.eq(~left[2:].any() & ~left[:2].all())]
             m.d.sync += zeros.eq(Mux(counting, zeros + 1, 1))
             with m.If(turned):
-                m.d.sync += [part.eq(part + 1), final_part.eq(part == Mux(self.wide, 0, 2)), counting.eq(self.sparse & zero & ~counting)]
-                with m.If(final_part):
-                    m.d.sync += [part.eq(0), final_part.eq(0)]
+                m.d.sync += [
+                    part.eq(part + 1),
+                    final_part.eq(Mux(self.wide, ~part[0], part == 2)),
+                    counting.eq(self.sparse & (unit == 0) & ~counting),
+                ]
         return m

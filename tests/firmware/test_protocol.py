@@ -71,7 +71,7 @@ def test_zero_runs() -> None:
     assert packed(0, 7) == [0, 0, 7, 0]
     assert packed(1, 2, 3, 0) == [1, 2, 3, 0], "no unit follows the last input"
     assert packed(*[0] * 256) == [0, 255, 0, 0] and packed(*[0] * 258) == [0, 255, 0, 1]
-    assert protocol.pack_zero_runs(np.array([0] * 300 + [0x1234]), wide=True).tolist() == [299 << 16, 0x1234]
+    assert protocol.pack_zero_runs(np.array([0] * 300 + [0x1234]), wide=True).tolist() == [255 << 16, 43 << 16, 0x1234]
 
 
 @pytest.mark.parametrize("wide", [False, True])
