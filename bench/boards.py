@@ -78,7 +78,7 @@ The engine fits the board by itself. For networks that must fit, `--network FILE
 they learn fastest at the clock that the board has for so many, and memories that hold them. Without networks it has the lanes that
 multiply most in a second, and as many weights as the memory holds. `--preset`, `--lanes`, `--weight-depth`, `--set NAME=VALUE` (any
 parameter of the engine, formats too), `--clock` and `--baud` override it. `frenn check NETWORK` says for every board whether the network
-fits, what of the FPGA it takes, its cycles a sample, samples a second of engine and line, and which of them is the limit.
+fits, what of the FPGA it takes, its cycles a sample, and for each link the samples a second of engine and link, and which is the limit.
 
 A ULX3S 85F carries 784-256-256-10 on MNIST with weights of 9 bits ([mnist-9bit.toml](../examples/mnist-9bit.toml), 97.90 % of the test
 samples right after 6 epochs, golden, seed 1): with 64 lanes its weights take 144 of the 208 block RAMs, the whole engine 178.

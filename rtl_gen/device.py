@@ -114,7 +114,7 @@ class Device(wiring.Component):
         }
         m.d.sync += depth.eq(reduce(or_, (Mux(in_space[space], size, 0) for space, size in sizes.items())))
 
-        m.submodules.reader = reader = InputReader()
+        m.submodules.reader = reader = InputReader(parameters.vector_bits - 1)
         sparse = Signal(reset_less=True)
         m.d.comb += [reader.inputs.eq(inputs), reader.wide.eq(wide), reader.sparse.eq(sparse), reader.i.payload.eq(request.payload)]
         # Whether a sample of the request has been taken before, and none comes after.

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The inputs of samples out of the words that carry them."""
 
+from typing import Final
+
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -11,12 +13,17 @@ from ..firmware.protocol import COUNT_BITS, Status, Words, unpack_inputs
 from .event_list import INDEX_BITS
 from .packet import PACKET
 
-UNIT_BITS = 16
+UNIT_BITS: Final = 16
 """Bits of the widest unit."""
 
 
 class InputReader(wiring.Component):
     """Gives the inputs of a sample one by one; `frenn.firmware.protocol` says how words carry them.
+
+    Parameters
+    ----------
+    bits : int
+        Of the widest input. What a unit has above is passed over.
 
     Ports
     -----
@@ -35,7 +42,8 @@ class InputReader(wiring.Component):
     No latency. An input a cycle; a zero of a sparse sample that stands alone takes two.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, bits: int) -> None:
+        self.bits = bits
         super().__init__(
             {
                 "begin": In(1),
@@ -44,7 +52,7 @@ class InputReader(wiring.Component):
                 "sparse": In(1),
                 "i": In(stream.Signature(PACKET)),
                 "push": Out(1),
-                "value": Out(UNIT_BITS),
+                "value": Out(bits),
                 "done": Out(1),
                 "short": Out(1),
                 "beyond": Out(1),
@@ -66,7 +74,7 @@ class InputReader(wiring.Component):
         # The unit is a count of zeros, of which so many have been pushed with this one.
         counting = Signal(reset_less=True)
         zeros = Signal(COUNT_BITS, reset_less=True)
-        unit, count = Signal(UNIT_BITS), Signal(COUNT_BITS)
+        unit, count = Signal(min(max(self.bits, COUNT_BITS), UNIT_BITS)), Signal(COUNT_BITS)
         # There are no more zeros to count; the unit has been used up; the input is the last one.
         empty, turned, ended = Signal(), Signal(), Signal()
         m.d.comb += [

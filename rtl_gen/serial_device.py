@@ -84,7 +84,7 @@ class SerialDevice(wiring.Component):
         fastest, slowest = Signal(5), Signal(5)
         seed, inputs = Signal.like(engine.seed), Signal.like(engine.inputs)
         step, label = Signal.like(engine.step), Signal.like(engine.label)
-        m.submodules.reader = reader = InputReader()
+        m.submodules.reader = reader = InputReader(parameters.vector_bits - 1)
         sparse = Signal()
         # Whether a sample of the request has been taken before, and none comes after.
         later, final = Signal(), Signal()

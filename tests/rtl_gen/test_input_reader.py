@@ -37,7 +37,7 @@ class Bench:
 
     def __init__(self, generator: random.Random) -> None:
         self.generator = generator
-        self.reader = InputReader()
+        self.reader = InputReader(16)
         self.cycles = 0
 
     async def read(self, ctx, words: np.ndarray, inputs: int, wide: bool, sparse: bool, pause: float) -> tuple[list[int], int, Status]:  # type: ignore[no-untyped-def]
