@@ -173,7 +173,6 @@ def test_what_framing_and_protocol_cost(packing: str) -> None:
     assert back.packets == 4 * (count + len(requests)) and back.framing == 10 * len(requests)
     units = count * network.widths[0] if packing == "dense" else 4 * (sum(sizes) - count)
     print(f"{packing}: {there.total / count} bytes a sample to the device, {back.total / count} back")
-    assert len(tap.sent) - begun[0] >= there.total and there.total + back.total < 1.2 * (there.packets + back.packets)
     if packing == "dense":
         assert there.cost(units + count) <= 0.03
         # A result is a prediction and whether it was wrong: two bytes.
