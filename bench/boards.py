@@ -4,26 +4,32 @@
     python bench/boards.py build [--out DIR] [--only BOARD ...]
     python bench/boards.py page [--out DIR]
     python bench/boards.py cycles --data-dir DIR [--networks NAME ...] [--lanes N ...]
+    python bench/boards.py words --data-dir DIR
 
 ``build`` goes on where it was stopped: what is built already is not built again. ``page`` writes the page alone. ``cycles`` measures on the
 compiled gateware how many cycles a training sample takes, for the predictions; what it has measured is kept at once. It must be done
-again when the gateware takes other cycles.
+again when the gateware takes other cycles. ``words`` counts the words that samples take as the driver packs them.
 """
 
 import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from frenn.firmware.errors import FrennError
 from frenn.firmware.files import write_atomic
 from frenn.firmware.network import load_network
+from frenn.firmware.protocol import pack_sample
 from frenn.host.board_verbs import board_design, described_link, read_report
 from frenn.host.build import BUILT, PROJECT, BuildFailed, build
 from frenn.host.cli import main as frenn
+from frenn.host.datasets import load, quantise
+from frenn.host.fit import BoardMisfit
+from frenn.host.fit_table import HEAD, fit_rows
+from frenn.host.throughput import dense_words
 from frenn.rtl_gen.boards import BOARDS, Board
 from frenn.rtl_gen.usage import KINDS, NAMES
 
@@ -49,6 +55,8 @@ MEASURED: Final = {"digits": "digits", "mnist-2x64": "mnist", "mnist-9bit": "mni
 LANES: Final = (4, 16, 32, 64, 128)
 SAMPLES: Final = 50
 """First training samples, whose cycles are averaged. Hardly any of them is without error: later ones take fewer cycles."""
+PACKED: Final = 10_000
+"""First training samples, or all if there are fewer, whose words are averaged."""
 
 
 INTRODUCTION: Final = """\
@@ -70,7 +78,7 @@ The engine fits the board by itself. For networks that must fit, `--network FILE
 they learn fastest at the clock that the board has for so many, and memories that hold them. Without networks it has the lanes that
 multiply most in a second, and as many weights as the memory holds. `--preset`, `--lanes`, `--weight-depth`, `--set NAME=VALUE` (any
 parameter of the engine, formats too), `--clock` and `--baud` override it. `frenn check NETWORK` says for every board whether the network
-fits, what of the FPGA it takes, its cycles a sample, samples a second of engine and line, and which of them is the limit.
+fits, what of the FPGA it takes, its cycles a sample, and for each link the samples a second of engine and link, and which is the limit.
 
 A ULX3S 85F carries 784-256-256-10 on MNIST with weights of 9 bits ([mnist-9bit.toml](../examples/mnist-9bit.toml), 97.90 % of the test
 samples right after 6 epochs, golden, seed 1): with 64 lanes its weights take 144 of the 208 block RAMs, the whole engine 178.
@@ -82,6 +90,21 @@ The engine runs from the FPGA's PLL, in reset until it has locked, and is reache
 
 | board | FPGA | oscillator MHz | link | memory beside the FPGA |
 |---|---|---|---|---|
+"""
+
+
+LIMITS: Final = """\
+## Link or engine
+
+What `frenn check` tells of the examples, on each board and link that they fit: training samples a second of the engine, at the clock that
+the board has for its lanes, and of the link. Cycles were counted in simulation over the first 50 training samples; with `<=` they were not,
+and are those of a sample of which nothing is skipped. The link's rate is that of the serial line, 10 bits a byte, or of the lanes
+of PCI Express less a fifth, divided by what a sample takes there: its inputs as the driver packs them, its other word, and its
+share of the request and its frames. The inputs of the average sample take {packed}.
+All of it is computed: no board has been tried.
+
+| network | board | link | lanes | MHz | cycles a sample | engine samples/s | link samples/s | limit |
+|---|---|---|---|---|---|---|---|---|
 """
 
 
@@ -137,7 +160,7 @@ def page(out: Path) -> str:
         "cycles were not counted, they are those of a sample of which nothing is skipped.",
         "",
     ]
-    lines += ["| board | engine | network | cycles a sample | engine samples/s | link samples/s |", "|---|---|---|---|---|---|"]
+    lines += ["| board | engine | network | cycles a sample | engine samples/s | link samples/s | limit |", "|---|---|---|---|---|---|---|"]
     for entry, report in reports:
         if report.get("status") not in (BUILT, PROJECT):
             continue
@@ -146,11 +169,30 @@ def page(out: Path) -> str:
                 most, least = ("", "") if network.get("cycles_measured", True) else ("at most ", "at least ")
                 lines.append(
                     f"| {entry[0]} | {engine_name(entry)} | {network['widths']} | {most}{network['cycles']:,.0f} | "
-                    f"{least}{network['engine_samples_per_second']:,.0f} | {network['link_samples_per_second']:,.0f} |"
+                    f"{least}{network['engine_samples_per_second']:,.0f} | {network['link_samples_per_second']:,.0f} | "
+                    f"{network.get('limit', '')} |"
                 )
+    lines += ["", *limits()]
     told = {f"{name} {text}" if text[0].isdigit() else text for _, report in reports for name, text in report.get("tools", {}).items()}
     lines += ["", f"Tools: {', '.join(sorted(told))}."]
     return "\n".join(lines) + "\n"
+
+
+def limits() -> Iterator[str]:
+    """Lines: on each board and link which of engine and link is the limit, as ``frenn check`` tells it."""
+    networks = {name: load_network(ROOT / "examples" / f"{name}.toml") for name in MEASURED}
+    words = {MEASURED[name]: (entry["input_words"], dense_words(networks[name])) for name, entry in _kept().items()}
+    packed = " and ".join(f"{most:.1f} of {all_words} words on {data}" for data, (most, all_words) in words.items())
+    yield from LIMITS.format(packed=f"{packed}, over the first {PACKED:,} training samples").splitlines()
+    for name, network in networks.items():
+        for board in BOARDS.values():
+            try:
+                rows = list(fit_rows(board, network))
+            except BoardMisfit:
+                continue
+            for row in rows:
+                lanes, clock, *rest = (row[HEAD.index(column)] for column in ("lanes", "MHz", "cycles/sample", *HEAD[-3:]))
+                yield f"| [{name}](../examples/{name}.toml) | {' | '.join([*row[:2], lanes, clock, *rest])} |"
 
 
 def _described(board: Board) -> str:
@@ -173,22 +215,41 @@ def _row(entry: Entry, report: dict[str, Any]) -> str:
 
 def measure(data_dir: str | None, names: Sequence[str], lanes: Sequence[int]) -> None:
     """Count the cycles of a sample of networks, for numbers of lanes, and keep each count."""
-    kept = {entry["file"]: entry["cycles"] for entry in json.loads(CYCLES.read_text())["networks"]}
-    files = {name: (ROOT / "examples" / f"{name}.toml").read_text() for name in MEASURED}
-    # What was counted for a network that has been changed since counts no more.
-    cycles: dict[str, dict[str, float]] = {name: kept.get(text, {}) for name, text in files.items()}
+    table = _kept()
     for name in names:
         for count in lanes:
             found = _cycles(ROOT / "examples" / f"{name}.toml", MEASURED[name], data_dir, count)
             print(f"{name}, {count} lanes: {found}", flush=True)
-            cycles[name].pop(str(count), None)
+            cycles = table[name]["cycles"]
+            cycles.pop(str(count), None)
             if found is not None:
-                cycles[name][str(count)] = found
-            table = [
-                {"file": files[each], "cycles": dict(sorted(counts.items(), key=lambda item: int(item[0])))}
-                for each, counts in cycles.items()
-            ]
-            write_atomic(CYCLES, (json.dumps({"networks": table}, indent=2) + "\n").encode())
+                cycles[str(count)] = found
+            table[name]["cycles"] = dict(sorted(cycles.items(), key=lambda item: int(item[0])))
+            _keep(table)
+
+
+def count_words(data_dir: str | None) -> None:
+    """Average the words of packed samples, and keep them."""
+    table = _kept()
+    for name, data in MEASURED.items():
+        network = load_network(ROOT / "examples" / f"{name}.toml")
+        folder = Path(data_dir) if data == "mnist" and data_dir is not None else None
+        inputs = quantise(load(data, folder, network.seed).train_inputs[:PACKED], network.formats.input)
+        words = [len(pack_sample(sample, network.formats.input.width > 8)) - 1 for sample in inputs]
+        table[name]["input_words"] = round(sum(words) / len(words), 2)
+        print(f"{name}: {table[name]['input_words']} words of {dense_words(network)}, {len(words)} samples", flush=True)
+    _keep(table)
+
+
+def _kept() -> dict[str, dict[str, Any]]:
+    """What is known of the networks by name; what was measured of one that has been changed since counts no more."""
+    known = {entry["file"]: entry for entry in json.loads(CYCLES.read_text())["networks"]}
+    texts = {name: (ROOT / "examples" / f"{name}.toml").read_text() for name in MEASURED}
+    return {name: known.get(text, {"file": text, "cycles": {}}) for name, text in texts.items()}
+
+
+def _keep(table: dict[str, dict[str, Any]]) -> None:
+    write_atomic(CYCLES, (json.dumps({"networks": list(table.values())}, indent=2) + "\n").encode())
 
 
 def _cycles(path: Path, data: str, data_dir: str | None, lanes: int) -> float | None:
@@ -207,7 +268,7 @@ def _cycles(path: Path, data: str, data_dir: str | None, lanes: int) -> float | 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("build", "page", "cycles"))
+    parser.add_argument("what", choices=("build", "page", "cycles", "words"))
     parser.add_argument("--out", type=Path, default=Path("builds"), help="folder of the builds (default builds)")
     parser.add_argument("--only", nargs="+", default=[], choices=BOARDS, metavar="BOARD", help="these boards alone")
     parser.add_argument("--data-dir", help="folder of the MNIST files")
@@ -217,6 +278,9 @@ def main() -> int:
     try:
         if arguments.what == "cycles":
             measure(arguments.data_dir, arguments.networks, arguments.lanes)
+            return 0
+        if arguments.what == "words":
+            count_words(arguments.data_dir)
             return 0
         if arguments.what == "build":
             build_all(arguments.out, arguments.only)

@@ -11,7 +11,7 @@ from .errors import FrennError
 from .formats import Format
 from .network import Network
 
-MACHINE_VERSION: Final = 3
+MACHINE_VERSION: Final = 4
 """Version of the instruction set, the memory layout and the packets; part of every fingerprint."""
 
 RANGES: Final = {

@@ -11,13 +11,23 @@ command    argument             request words after word 0                 answe
 HELLO      0                    none                                       `HELLO_WORDS` words, see `Hello`
 WRITE      `Space`              address, then data                         none
 READ       `Space`              address, count of items                    data
-TRAIN      minus log2 of the    step, label, then the inputs               ``prediction | wrong << 16``
+TRAIN      minus log2 of the    step, then samples                         a result of each sample
            learning rate
-INFER      0                    the inputs                                 ``prediction``
+INFER      0                    samples                                    a result of each sample
 =========  ===================  =========================================  ==========================================
 
-Inputs are packed lowest byte first, four to a word, or two to a word where the input format has more than 8 bits; the
-last word is filled with zeros. ``wrong`` is 1 unless the output error was zero in every element.
+A sample is ``label | step << 12 | sparse << 31``, with 19 bits of its step, and its inputs in whole words. The upper 13 bits of the
+step are those of the request's word 1. INFER has no use for label and step, but the label must be one: 0 will do. The samples of a
+request are learned one after the other.
+
+Inputs are units of 8 bits, four to a word, lowest first, or of 16, two to a word, where the input format has more than 8
+bits. If ``sparse`` is 0, a unit is an input. If it is 1, a unit that is 0 is a zero, and the lowest 8 bits of the unit after it say
+how many more zeros follow; after a zero that is the sample's last input there is none. The last word is filled with zeros.
+
+A result is ``prediction | status << 16 | wrong << 31``. ``wrong`` is 1 if the sample was to be learned and its output error was
+not zero in every element. Behind a sample that is refused the request is read to its end, and no more of it is carried out. If it
+is the request's first sample, word 0 of the answer has its status, and no results follow; if it is a later one, the last
+result has it, with the lower half of word 0 for a prediction, and the samples before it have been learned.
 """
 
 from collections.abc import Sequence
@@ -37,6 +47,18 @@ ANSWER: Final = 0x80
 HELLO_MAGIC: Final = 0x4E4E5246
 """``"FRNN"``, lowest byte first."""
 HELLO_WORDS: Final = 4 + PARAMETER_WORDS
+LABEL_BITS: Final = 12
+"""Of a sample's first word, those of its label."""
+STEP_BITS: Final = 19
+"""Those of its step, above: the step's lowest ones."""
+SPARSE: Final = 1 << 31
+"""The bit that says how its inputs are packed."""
+COUNT_BITS: Final = 8
+"""Of a unit that counts zeros, those that do."""
+STATUS_SHIFT: Final = 16
+"""The lowest bit of the status, in an answer's word 0 and in a result."""
+WRONG: Final = 1 << 31
+"""The bit of a result for an output error that is not zero."""
 
 
 class Command(IntEnum):
@@ -49,13 +71,13 @@ class Command(IntEnum):
     READ = 3
     """Return items of a space."""
     TRAIN = 4
-    """Learn one sample."""
+    """Learn samples."""
     INFER = 5
-    """Predict one sample without learning."""
+    """Predict samples without learning."""
 
 
 class Status(IntEnum):
-    """How a request ended. A request that is not DONE has changed nothing but what its own data had overwritten."""
+    """How a request or a sample ended. What is not DONE has changed nothing but what its own data had overwritten."""
 
     DONE = 0
     """The request was carried out."""
@@ -71,6 +93,8 @@ class Status(IntEnum):
     """The label is not less than `Register.CLASSES`."""
     BAD_RATE = 6
     """The learning rate is not between `Register.SLOWEST` and `Register.FASTEST`."""
+    BAD_RUN = 7
+    """Zeros of a sparse sample go on beyond its inputs."""
 
 
 class Space(IntEnum):
@@ -146,10 +170,79 @@ def request(command: Command, argument: int = 0, body: Sequence[int] | Words = (
 
 
 def pack_inputs(inputs: np.ndarray, wide: bool) -> Words:
-    """Words of one sample's inputs, (n,) unsigned integers of at most 8 (``wide``: 16) bits."""
-    kind = np.dtype("<u2" if wide else "u1")
-    data = np.ascontiguousarray(inputs, dtype=kind).tobytes()
+    """Words of one sample's inputs, (n,) unsigned integers of at most 8 (``wide``: 16) bits, every one a unit."""
+    data = np.ascontiguousarray(inputs, dtype=_unit(wide)).tobytes()
     return np.frombuffer(data + bytes(-len(data) % 4), dtype="<u4")
+
+
+def pack_zero_runs(inputs: np.ndarray, wide: bool) -> Words:
+    """Words of the same inputs with zeros as runs."""
+    return pack_inputs(zero_runs(inputs), wide)
+
+
+def zero_runs(inputs: np.ndarray) -> np.ndarray:
+    """Units, (units,), of a sample's inputs, at least one, with zeros as runs."""
+    inputs = np.asarray(inputs)
+    places = np.arange(len(inputs))
+    # Of a run only each zero that begins what a count can tell has units.
+    since = places - np.maximum.accumulate(np.where(inputs == 0, -1, places)) - 1
+    kept = np.flatnonzero((inputs != 0) | (since % (1 << COUNT_BITS) == 0))
+    begins = inputs[kept] == 0
+    units = np.insert(inputs[kept], np.flatnonzero(begins) + 1, (np.diff(kept, append=len(inputs)) - 1)[begins])
+    return units[: len(units) - bool(begins[-1] and kept[-1] == len(inputs) - 1)]
+
+
+def pack_sample(inputs: np.ndarray, wide: bool, label: int = 0, step: int = 0) -> Words:
+    """Words of a sample, its inputs packed in the way that takes fewer words."""
+    dense, sparse = pack_inputs(inputs, wide), pack_zero_runs(inputs, wide)
+    shorter = len(sparse) < len(dense)
+    return np.concatenate([np.array([sample_head(label, step, shorter)], dtype=np.uint32), sparse if shorter else dense])
+
+
+def sample_head(label: int, step: int, sparse: bool) -> int:
+    """The first word of a sample."""
+    return label | (step & (1 << STEP_BITS) - 1) << LABEL_BITS | SPARSE * sparse
+
+
+def unpack_inputs(words: Words, count: int, wide: bool, sparse: bool) -> tuple[NDArray[np.int64], int, Status]:
+    """The inputs of a sample that begins with the first of some words.
+
+    Parameters
+    ----------
+    words : (words,) uint32
+    count : int
+        Inputs of a sample, at least 1.
+    wide, sparse : bool
+
+    Returns
+    -------
+    values : (count,) int64
+        Fewer if the sample is not good.
+    taken : int
+        Words up to the one that ends it.
+    status : Status
+        DONE, WRONG_LENGTH (the words end before it) or BAD_RUN.
+    """
+    units = np.ascontiguousarray(words, dtype="<u4").view(_unit(wide)).tolist()
+    values: list[int] = []
+    place = 0
+    status = Status.DONE
+    while len(values) < count and place < len(units):
+        values.append(units[place])
+        place += 1
+        if sparse and not values[-1] and len(values) < count and place < len(units):
+            zeros = units[place] % (1 << COUNT_BITS)
+            place += 1
+            if zeros > count - len(values):
+                status = Status.BAD_RUN
+            values += [0] * min(zeros, count - len(values))
+    if len(values) < count:
+        status = Status.WRONG_LENGTH
+    return np.array(values, dtype=np.int64), -(-place * _unit(wide).itemsize // 4), status
+
+
+def _unit(wide: bool) -> np.dtype[np.unsignedinteger]:
+    return np.dtype("<u2" if wide else "u1")
 
 
 def weight_item_words(lanes: int) -> int:

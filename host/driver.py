@@ -10,15 +10,16 @@ from numpy.typing import NDArray
 
 from ..firmware.arithmetic import IntArray
 from ..firmware.compiler import Program, check_trains
-from ..firmware.errors import FrennError, ImageError, LinkError
+from ..firmware.errors import FrennError, ImageError
 from ..firmware.image import Image
 from ..firmware.protocol import (
+    WRONG,
     Command,
     Register,
     Skip,
     Space,
     Words,
-    pack_inputs,
+    pack_sample,
     pack_weights,
     unpack_states,
     unpack_weights,
@@ -26,7 +27,7 @@ from ..firmware.protocol import (
 )
 from ..rtl_gen.identity import gateware_identity
 from ..sim.golden import Relaxed
-from .exchange import PACKET_WORDS, Exchange, Request, Transport, words, write, write_register
+from .exchange import PACKET_WORDS, Exchange, Transport, write, write_register
 
 EVERYTHING: Final = Skip.SOURCES | Skip.REST | Skip.RIGHT
 
@@ -129,12 +130,8 @@ class Driver:
         fastest, slowest = network.learning.rate_at(0), network.learning.rate_at(network.learning.epochs - 1)
         if not slowest <= rate <= fastest:
             raise FrennError(f"learning rate 2^{rate} is outside the run's 2^{slowest} to 2^{fastest}; change [learning] and compile again")
-        requests = (
-            Request(Command.TRAIN, -rate, np.concatenate([words(step + index, label), sample]), "a sample")
-            for index, (label, sample) in enumerate(zip(labels, self._pack(inputs), strict=True))
-        )
-        answers = np.fromiter((self._word(answer) for answer in self._exchange.run(requests)), dtype=np.int64, count=len(inputs))
-        return answers & 0xFFFF, answers >> 16 != 0
+        results = self._exchange.samples(Command.TRAIN, -rate, self._pack(inputs, labels, step), step)
+        return results & 0xFFFF, results & WRONG != 0
 
     def store(self, weights: list[IntArray]) -> None:
         """Replace the weights and nothing else.
@@ -179,8 +176,7 @@ class Driver:
             If an input is not of the network: nothing is sent.
         """
         inputs = self._checked(inputs)
-        requests = (Request(Command.INFER, 0, sample, "a sample") for sample in self._pack(inputs))
-        return np.fromiter((self._word(answer) for answer in self._exchange.run(requests)), dtype=np.int64, count=len(inputs))
+        return self._exchange.samples(Command.INFER, 0, self._pack(inputs, np.zeros(len(inputs), dtype=np.int64)))
 
     def counters(self) -> dict[str, int]:
         """Performance counters by name, all of `counters.NAMES`."""
@@ -226,14 +222,10 @@ class Driver:
             raise FrennError(f"inputs must be integers of {network.formats.input}, 0 to {network.formats.input.maximum}")
         return inputs
 
-    def _pack(self, inputs: IntArray) -> Iterator[Words]:
+    def _pack(self, inputs: IntArray, labels: IntArray, step: int = 0) -> Iterator[Words]:
         wide = self.program.network.formats.input.width > 8
-        return (pack_inputs(sample, wide) for sample in inputs)
-
-    def _word(self, answer: Words) -> int:
-        if len(answer) != 1:
-            raise LinkError(f"the device answered a sample with {len(answer)} words, not 1; reset the device")
-        return int(answer[0])
+        numbered = enumerate(zip(inputs, labels, strict=True), step)
+        return (pack_sample(sample, wide, int(label), number) for number, (sample, label) in numbered)
 
 
 def _integers(values: NDArray[Any], high: int) -> bool:

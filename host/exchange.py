@@ -6,13 +6,18 @@ from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..firmware.counters import NAMES
 from ..firmware.errors import FrennError, LinkError
-from ..firmware.protocol import ANSWER, Command, Hello, Register, Space, Status, Words, request
+from ..firmware.protocol import ANSWER, STATUS_SHIFT, STEP_BITS, WRONG, Command, Hello, Register, Space, Status, Words, request
 
 PACKET_WORDS: Final = 256
 """Words of the longest packet that loads or reads memory, unless a single item is longer."""
+SAMPLES: Final = 32
+"""Samples of a request at the most: its answer comes when all are learned."""
+SAMPLE_WORDS: Final = 1024
+"""Words of all samples of a request at the most, unless a single one is longer."""
 
 _REASONS: Final = {
     Status.UNKNOWN_COMMAND: "it does not know the command; the bitstream is older than this program, build it again",
@@ -21,6 +26,7 @@ _REASONS: Final = {
     Status.BAD_ADDRESS: "the address is outside its memory; the bitstream has other depths than it was checked for",
     Status.BAD_LABEL: "the label is no class of the network that is loaded; load the network again",
     Status.BAD_RATE: "the learning rate is outside the run that the network was compiled for; load the network again",
+    Status.BAD_RUN: "the zeros of a sample go on beyond its inputs; load the network again",
 }
 
 
@@ -174,6 +180,49 @@ class Exchange:
             parts.append(part)
         return np.concatenate(parts)
 
+    def samples(self, command: Command, argument: int, samples: Iterable[Words], step: int | None = None) -> NDArray[np.int64]:
+        """The results of samples, which go many to a request.
+
+        Parameters
+        ----------
+        command : Command
+            TRAIN or INFER.
+        argument : int
+            Of every request.
+        samples : iterable of (words,) uint32
+        step : int, optional
+            Of the first sample, if it is to be trained.
+
+        Returns
+        -------
+        (samples,) int64
+
+        Raises
+        ------
+        LinkError
+            As `run`, if a sample is refused, or the answer has not one result for each.
+        """
+        sizes: deque[int] = deque()
+
+        def requests() -> Iterator[Request]:
+            done = 0
+            for group in grouped(samples, step or 0):
+                head = [] if step is None else [words(step + done)]
+                sizes.append(len(group))
+                done += len(group)
+                yield Request(command, argument, np.concatenate([*head, *group]), f"{len(group)} samples")
+
+        results = [words()]
+        for answer in self.run(requests()):
+            size = sizes.popleft()
+            status = (int(answer[-1]) & ~WRONG) >> STATUS_SHIFT if len(answer) else Status.DONE
+            if status != Status.DONE:
+                raise LinkError(f"the device refused {command.name} (sample {len(answer)} of {size}): {_reason(status)}")
+            if len(answer) != size:
+                raise LinkError(f"the device answered {size} samples with {len(answer)} results; reset the device")
+            results.append(answer)
+        return np.concatenate(results).astype(np.int64)
+
     def counters(self) -> dict[str, int]:
         """Performance counters by name, all of `counters.NAMES`."""
         low, high = self.read(Space.COUNTERS, 0, len(NAMES), 2, "counters").reshape(-1, 2).astype(np.int64).T
@@ -193,11 +242,31 @@ class Exchange:
                 f"the answer to {command.name} ({what}) belongs to another request (word {head:#010x}, tag {pending.tag} expected); "
                 "reset the device and open it again"
             )
-        status = head >> 16
+        status = head >> STATUS_SHIFT
         if status != Status.DONE:
-            reason = _REASONS.get(Status(status)) if status in list(Status) else None
-            raise LinkError(f"the device refused {command.name} ({what}): {reason or f'status {status} is unknown, update frenn'}")
+            raise LinkError(f"the device refused {command.name} ({what}): {_reason(status)}")
         return answer[1:]
+
+
+def grouped(samples: Iterable[Words], step: int) -> Iterator[list[Words]]:
+    """Samples in their order, as many together as a request carries.
+
+    Parameters
+    ----------
+    samples : iterable of (words,) uint32
+    step : int
+        Of the first one. Those of a group have their upper bits in common.
+    """
+    group: list[Words] = []
+    size = 0
+    for number, sample in enumerate(samples, step):
+        if group and (len(group) == SAMPLES or size + len(sample) > SAMPLE_WORDS or not number % (1 << STEP_BITS)):
+            yield group
+            group, size = [], 0
+        group.append(sample)
+        size += len(sample)
+    if group:
+        yield group
 
 
 def words(*values: int) -> Words:
@@ -213,3 +282,9 @@ def write(space: Space, address: int, data: Words) -> Request:
 def write_register(register: Register, value: int) -> Request:
     """A request that sets a register."""
     return write(Space.REGISTERS, register, words(value))
+
+
+def _reason(status: int) -> str:
+    """Why a request or a sample was refused, and what to do."""
+    known = _REASONS.get(Status(status)) if status in list(Status) else None
+    return known or f"status {status} is unknown, update frenn"

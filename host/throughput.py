@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
+from math import ceil
 from typing import Any, Final
 
 from ..firmware.compiler import compile_network
@@ -12,17 +13,15 @@ from ..firmware.network import Learning, Network, parse_network
 from ..firmware.parameters import EngineParameters
 from ..rtl_gen.boards import Board
 from ..rtl_gen.cycles import dense_cycles
+from ..rtl_gen.link_parameters import link_for
+from ..sim.line_bytes import FRAME_BYTES
+from .exchange import SAMPLE_WORDS, SAMPLES
 from .link import ByteLinkParameters
 from .targets import misfit
 
 TABLE: Final = "cycles.json"
-"""Measured cycles, written by ``bench/boards.py``: of each network its file, and by lanes the cycles of a training sample."""
-
-ANSWER_WORDS: Final = 2
-"""Words of the answer to a training sample."""
-
-FRAME_BYTES: Final = 10
-"""Bytes of a frame besides its payload: two flags, header and CRC."""
+"""What was measured, written by ``bench/boards.py``: of each network its file, by lanes the cycles of a training sample, and the words that
+the inputs of its data's average sample take as the driver packs them."""
 
 CHARACTER_BITS: Final = 10
 """Bits on a serial line for each byte."""
@@ -47,12 +46,23 @@ class Speed:
         nothing were skipped.
     engine, line : float
         Training samples a second that the engine computes, and that serial line or PCI Express carries; the smaller one counts.
+    packed : bool
+        Whether what the line carries is the average sample of the network's data as the driver packs it; if not, it is one of which
+        every input is sent, and no sample takes more.
     """
 
     cycles: float
     measured: bool
     engine: float
     line: float
+    packed: bool
+
+    @property
+    def limit(self) -> str:
+        """Which of them is the slower one; with a question mark where that is not known."""
+        slower = "engine" if self.engine < self.line else "link"
+        known = self.measured if slower == "engine" else self.packed
+        return slower if known else f"{slower}?"
 
 
 @cache
@@ -78,10 +88,13 @@ def speed(network: Network, parameters: EngineParameters, frequency: int, baud: 
     """
     if network.learning.on_host or network.learning.summed:
         return None
-    found = _measured_cycles(network, parameters.lanes)
+    entry = _measured(network)
+    found = entry.get("cycles", {}).get(str(parameters.lanes))
     cycles = sample_cycles(network, parameters) if found is None else found
-    line = link_rate(network, baud) if slot is None else slot_rate(network, slot, frequency)
-    return Speed(cycles=cycles, measured=found is not None, engine=frequency / cycles, line=line)
+    words = entry.get("input_words")
+    sample = 1 + (dense_words(network) if words is None else words)
+    line = link_rate(sample, baud, parameters) if slot is None else slot_rate(sample, slot, frequency)
+    return Speed(cycles=cycles, measured=found is not None, engine=frequency / cycles, line=line, packed=words is not None)
 
 
 def sample_cycles(network: Network, parameters: EngineParameters) -> int:
@@ -90,13 +103,13 @@ def sample_cycles(network: Network, parameters: EngineParameters) -> int:
     return (learned + inputs if parameters.lanes == 1 else max(learned, inputs)) + BETWEEN
 
 
-def _measured_cycles(network: Network, lanes: int) -> float | None:
-    """Cycles that were counted for a network which differs in its name, its seed and how it learns at the most."""
+def _measured(network: Network) -> dict[str, Any]:
+    """What was measured with a network that differs in its name, its seed and how it learns at the most, or nothing."""
     for entry in measured()["networks"]:
         if _bare(parse_network(entry["file"])) == _bare(network):
-            cycles: float | None = entry["cycles"].get(str(lanes))
-            return cycles
-    return None
+            found: dict[str, Any] = entry
+            return found
+    return {}
 
 
 def _bare(network: Network) -> Network:
@@ -120,7 +133,7 @@ def predictions(parameters: EngineParameters, frequency: int, baud: int, slot: B
     -------
     list of dict
         For each network: ``network``, ``widths``, ``misfit`` (None if it fits), and, None if it does not, what `Speed` says: ``cycles``,
-        ``cycles_measured``, ``engine_samples_per_second`` and ``link_samples_per_second``.
+        ``cycles_measured``, ``engine_samples_per_second``, ``link_samples_per_second`` and ``limit``.
     """
     result = []
     for entry in measured()["networks"]:
@@ -136,30 +149,50 @@ def predictions(parameters: EngineParameters, frequency: int, baud: int, slot: B
                 "cycles_measured": reached and reached.measured,
                 "engine_samples_per_second": reached and round(reached.engine, 1),
                 "link_samples_per_second": reached and round(reached.line, 1),
+                "limit": reached and reached.limit,
             }
         )
     return result
 
 
-def link_rate(network: Network, baud: int) -> float:
+def link_rate(sample_words: float, baud: int, parameters: EngineParameters) -> float:
     """Training samples a second that a serial line carries, in the direction that is slower: packets and frames, without the escapes of
-    bytes that look like flags, about one in 128."""
-    return baud / CHARACTER_BITS / max(line_bytes(request_words(network)), line_bytes(ANSWER_WORDS))
+    bytes that look like flags.
+
+    Parameters
+    ----------
+    sample_words : float
+        Words of a sample.
+    baud : int
+    parameters : EngineParameters
+        Of the engine, by which its link's buffers are known.
+    """
+    samples, words = _request(sample_words)
+    link = link_for(parameters)
+    there = line_bytes(words, min(ByteLinkParameters().frame_words, link.receive_words // 2))
+    return baud / CHARACTER_BITS * samples / max(there, line_bytes(1 + samples, link.frame_words))
 
 
-def slot_rate(network: Network, board: Board, frequency: int) -> float:
+def slot_rate(sample_words: float, board: Board, frequency: int) -> float:
     """Training samples a second that PCI Express carries: what its lanes do, or the device, which takes a word in a cycle. What the
     computer's driver and its interrupts take is not known here."""
     slot = board.slot
-    return min(slot.lanes * PCIE_BYTES[slot.speed], 4 * frequency) / (4 * (request_words(network) + 1))
+    samples, words = _request(sample_words)
+    return min(slot.lanes * PCIE_BYTES[slot.speed], 4 * frequency) * samples / (4 * (words + 1))
 
 
-def request_words(network: Network) -> int:
-    """Words of the request to learn a sample."""
+def dense_words(network: Network) -> int:
+    """Words of a sample's inputs, all of which are sent."""
     items = 4 if network.formats.input.width <= 8 else 2
-    return 3 + -(-network.widths[0] // items)
+    return -(-network.widths[0] // items)
 
 
-def line_bytes(words: int) -> int:
-    """Bytes on the line of a packet of so many words, in the longest frames that the host sends."""
-    return 4 * words + FRAME_BYTES * -(-words // ByteLinkParameters().frame_words)
+def _request(sample_words: float) -> tuple[int, float]:
+    """Samples of a request that learns as many as go together, and its words."""
+    samples = min(max(int(SAMPLE_WORDS / sample_words), 1), SAMPLES)
+    return samples, 2 + samples * sample_words
+
+
+def line_bytes(words: float, frame_words: int) -> float:
+    """Bytes on the line of a packet of so many words, in frames of so many at the most."""
+    return 4 * words + FRAME_BYTES * ceil(words / frame_words)

@@ -11,10 +11,11 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from ..firmware.counters import NAMES
 from ..firmware.isa import INSTRUCTION_WORDS
 from ..firmware.parameters import MACHINE_VERSION, EngineParameters
-from ..firmware.protocol import ANSWER, HELLO_WORDS, Command, Hello, Register, Skip, Space, Status
+from ..firmware.protocol import ANSWER, HELLO_WORDS, LABEL_BITS, STEP_BITS, Command, Hello, Register, Skip, Space, Status
 from .engine import Engine
 from .event_list import INDEX_BITS
 from .identity import gateware_identity
+from .input_reader import InputReader
 from .instruction import INSTRUCTION_BITS
 from .lane_array import LaneArray
 from .neurons import NeuronUnit
@@ -27,7 +28,8 @@ from .stream_register import HalfRegister, StreamRegister
 class Device(wiring.Component):
     """Takes requests and answers each, in order; `frenn.firmware.protocol` says what they mean.
 
-    A request that is wrong in any way is read to its end and answered with a status; it never stops the device.
+    A request that is wrong in any way is read to its end and answered with a status; it never stops the device. Each sample is learned as
+    soon as it is complete, whatever follows it.
 
     Parameters
     ----------
@@ -42,8 +44,8 @@ class Device(wiring.Component):
     framing_error, overrun : In
         Pulses to be counted.
 
-    Throughput: written, a weight a cycle; an input a cycle. While the engine works on a sample the next one is taken in; any other
-    request waits until it has been answered.
+    Throughput: written, a weight a cycle; an input a cycle, as `InputReader` says. While the engine works on a sample the next one is
+    taken in; any other request waits until it has been answered.
     """
 
     def __init__(self, parameters: EngineParameters, line: bool = False) -> None:
@@ -91,7 +93,6 @@ class Device(wiring.Component):
         wide = Signal(reset_less=True)
         skip = Signal(3, init=Skip.SOURCES | Skip.REST | Skip.RIGHT)
         fastest, slowest = Signal(5, reset_less=True), Signal(5, reset_less=True)
-        inputs_left = Signal(INDEX_BITS, reset_less=True)
         reach, wide_count, over = Signal(33, reset_less=True), Signal(reset_less=True), Signal(reset_less=True)
         wrong_label, wrong_rate, ended = Signal(reset_less=True), Signal(reset_less=True), Signal(reset_less=True)
 
@@ -113,9 +114,11 @@ class Device(wiring.Component):
         }
         m.d.sync += depth.eq(reduce(or_, (Mux(in_space[space], size, 0) for space, size in sizes.items())))
 
-        # Whether the next input is the last of the sample, or of its word.
-        final_input, final_part, no_inputs = (Signal(reset_less=True, name=name) for name in ("final_input", "final_part", "no_inputs"))
-        m.d.sync += no_inputs.eq(inputs == 0)
+        m.submodules.reader = reader = InputReader(parameters.vector_bits - 1)
+        sparse = Signal(reset_less=True)
+        m.d.comb += [reader.inputs.eq(inputs), reader.wide.eq(wide), reader.sparse.eq(sparse), reader.i.payload.eq(request.payload)]
+        # Whether a sample of the request has been taken before, and none comes after.
+        later, final = Signal(reset_less=True), Signal(reset_less=True)
 
         # Comparisons of what changes in every second cycle at the most, a cycle later.
         full_word, full_instruction, full_hello, final_count = (
@@ -136,7 +139,15 @@ class Device(wiring.Component):
         pending = Signal()
         running = {
             name: Signal.like(value, name=f"running_{name}", reset_less=True)
-            for name, value in (("step", step), ("label", label), ("rate", control.rate), ("training", training), ("head", Signal(16)))
+            for name, value in (
+                ("step", step),
+                ("label", label),
+                ("rate", control.rate),
+                ("training", training),
+                ("later", later),
+                ("final", final),
+                ("head", Signal(16)),
+            )
         }
         m.d.comb += [
             control.seed.eq(seed),
@@ -160,7 +171,7 @@ class Device(wiring.Component):
                     ("program_data", engine.program_data, Cat(instruction[32:], word)),
                     ("load_address", engine.load_address, address),
                     ("load_value", engine.load_value, Mux(high, word[16:], word[:16]).as_signed()),
-                    ("input_value", engine.input_value, Mux(wide, word.word_select(part[:1], 16), word.word_select(part[:2], 8))),
+                    ("input_value", engine.input_value, reader.value),
                 )
             ),
             *(
@@ -171,11 +182,12 @@ class Device(wiring.Component):
                     engine.load_write,
                     engine.fetch,
                     engine.input_begin,
-                    engine.input_push,
                     engine.start,
                 )
             ),
         ]
+
+        m.d.sync += engine.input_push.eq(reader.push)
 
         def finish(code: Status) -> None:
             """End the request in the cycle in which its word is taken: answer, or read on to its end."""
@@ -215,13 +227,12 @@ class Device(wiring.Component):
                 m.d.comb += request.ready.eq(1)
                 m.d.sync += [command.eq(word[:8]), tag.eq(word[8:16]), argument.eq(word[16:])]
                 m.d.sync += [part.eq(0), high.eq(0), *(fault.eq(0) for fault in faults.values())]
-                m.d.sync += ended.eq(last)
+                m.d.sync += [ended.eq(last), later.eq(0)]
                 with m.If(request.valid):
                     m.next = "DECODE"
             with m.State("DECODE"):
                 m.next = "COMMAND"
             with m.State("COMMAND"):
-                m.d.sync += [inputs_left.eq(inputs), final_input.eq(inputs <= 1), final_part.eq(0)]
                 m.next = "ANSWER"
                 with m.If(pending & ~training & ~kinds[Command.INFER]):
                     m.next = "COMMAND"
@@ -238,8 +249,7 @@ class Device(wiring.Component):
                 with m.Elif(training):
                     m.next = "STEP"
                 with m.Elif(kinds[Command.INFER]):
-                    m.d.sync += engine.input_begin.eq(1)
-                    m.next = "INPUTS"
+                    m.next = "LABEL"
                 with m.Else():
                     m.next = "ADDRESS"
 
@@ -335,15 +345,19 @@ class Device(wiring.Component):
             with m.State("LABEL"):
                 m.d.comb += request.ready.eq(1)
                 m.d.sync += [
-                    label.eq(word),
-                    engine.input_begin.eq(request.valid),
+                    label.eq(word[:LABEL_BITS]),
+                    step[:STEP_BITS].eq(word[LABEL_BITS:]),
+                    sparse.eq(word[-1]),
                     ended.eq(last),
-                    wrong_label.eq(word >= classes),
-                    wrong_rate.eq((argument < fastest) | (argument > slowest)),
+                    wrong_label.eq(word[:LABEL_BITS] >= classes),
+                    wrong_rate.eq(training & ((argument < fastest) | (argument > slowest))),
                 ]
                 with m.If(request.valid):
                     m.next = "CHECK LABEL"
             with m.State("CHECK LABEL"):
+                # Not before the engine has taken the inputs of the sample before.
+                m.d.sync += engine.input_begin.eq(1)
+                m.d.comb += reader.begin.eq(1)
                 m.next = "INPUTS"
                 with m.If(wrong_label | wrong_rate | ended):
                     m.d.sync += [
@@ -355,24 +369,14 @@ class Device(wiring.Component):
                     with m.If(ended):
                         m.next = "ANSWER"
             with m.State("INPUTS"):
-                with m.If(request.valid):
-                    m.d.sync += [
-                        engine.input_push.eq(~no_inputs),
-                        part.eq(part + 1),
-                        inputs_left.eq(inputs_left - 1),
-                        final_input.eq(inputs_left <= 2),
-                        final_part.eq(part == Mux(wide, 0, 2)),
-                    ]
-                    with m.If(final_input):
-                        m.d.comb += request.ready.eq(1)
-                        m.next = "RUN"
-                        with m.If(~last | no_inputs):
-                            finish(Status.WRONG_LENGTH)
-                    with m.Elif(final_part):
-                        m.d.sync += [part.eq(0), final_part.eq(0)]
-                        m.d.comb += request.ready.eq(1)
-                        with m.If(last):
-                            finish(Status.WRONG_LENGTH)
+                m.d.comb += [reader.i.valid.eq(request.valid), request.ready.eq(reader.i.ready)]
+                m.d.sync += final.eq(last)
+                with m.If(reader.done):
+                    m.next = "RUN"
+                with m.If(reader.short):
+                    finish(Status.WRONG_LENGTH)
+                with m.If(reader.beyond):
+                    finish(Status.BAD_RUN)
             with m.State("RUN"):
                 with m.If(~pending):
                     m.d.sync += [
@@ -382,9 +386,14 @@ class Device(wiring.Component):
                         running["label"].eq(label),
                         running["rate"].eq(argument),
                         running["training"].eq(training),
+                        running["later"].eq(later),
+                        running["final"].eq(final),
                         running["head"].eq(Cat(command, tag)),
+                        later.eq(1),
                     ]
-                    m.next = "HEAD"
+                    m.next = "LABEL"
+                    with m.If(final):
+                        m.next = "HEAD"
 
             with m.State("DISCARD"):
                 m.d.comb += request.ready.eq(1)
@@ -495,6 +504,8 @@ class Device(wiring.Component):
                         control.zero_error.eq(running["training"] & ~engine.wrong),
                     ]
                     m.next = "STATUS"
+                    with m.If(running["later"]):
+                        m.next = "SAMPLE"
             with m.State("STATUS"):
                 m.d.comb += [
                     answers.i.valid.eq(1),
@@ -504,8 +515,8 @@ class Device(wiring.Component):
                 with m.If(answers.i.ready):
                     m.next = "SAMPLE"
             with m.State("SAMPLE"):
-                result = Cat(engine.prediction, Const(0, 16 - INDEX_BITS), engine.wrong & running["training"], Const(0, 15))
-                m.d.comb += [answers.i.valid.eq(1), answers.i.payload.data.eq(result), answers.i.payload.last.eq(1)]
+                result = Cat(engine.prediction, Const(Status.DONE, 31 - INDEX_BITS), engine.wrong & running["training"])
+                m.d.comb += [answers.i.valid.eq(1), answers.i.payload.data.eq(result), answers.i.payload.last.eq(running["final"])]
                 with m.If(answers.i.ready):
                     m.d.sync += pending.eq(0)
                     m.next = "IDLE"

@@ -11,9 +11,10 @@ from amaranth.lib.wiring import In, Out
 from ..firmware.counters import NAMES
 from ..firmware.isa import INSTRUCTION_WORDS
 from ..firmware.parameters import MACHINE_VERSION, EngineParameters
-from ..firmware.protocol import ANSWER, HELLO_WORDS, Command, Hello, Register, Skip, Space, Status
+from ..firmware.protocol import ANSWER, HELLO_WORDS, LABEL_BITS, STEP_BITS, Command, Hello, Register, Skip, Space, Status
 from .event_list import INDEX_BITS
 from .identity import gateware_identity
+from .input_reader import InputReader
 from .packet import PACKET
 from .serial_counters import LIMBS
 from .serial_engine import SerialEngine
@@ -36,7 +37,8 @@ class SerialDevice(wiring.Component):
     framing_error, overrun : In
         Pulses to be counted, 64 cycles apart at least.
 
-    Throughput: a weight written in two cycles, an input a cycle.
+    Throughput: a weight written in two cycles, an input a cycle, as `InputReader` says. A sample is taken when the one before has been
+    answered.
     """
 
     def __init__(self, parameters: EngineParameters, line: bool = False) -> None:
@@ -82,7 +84,10 @@ class SerialDevice(wiring.Component):
         fastest, slowest = Signal(5), Signal(5)
         seed, inputs = Signal.like(engine.seed), Signal.like(engine.inputs)
         step, label = Signal.like(engine.step), Signal.like(engine.label)
-        inputs_left = Signal(INDEX_BITS)
+        m.submodules.reader = reader = InputReader(parameters.vector_bits - 1)
+        sparse = Signal()
+        # Whether a sample of the request has been taken before, and none comes after.
+        later, final = Signal(), Signal()
 
         depth = Signal(bits, reset_less=True)
         beyond, settled = Signal(reset_less=True), Signal()
@@ -96,7 +101,7 @@ class SerialDevice(wiring.Component):
         kinds = {kind: Signal(name=f"is_{kind.name.lower()}") for kind in Command}
         m.d.comb += [flag.eq(command == kind) for kind, flag in kinds.items()]
         training = kinds[Command.TRAIN]
-        final_input, final_count = inputs_left <= 1, count == 1
+        final_count = count == 1
 
         program_address = Signal.like(engine.program_address)
         m.d.comb += [
@@ -112,7 +117,13 @@ class SerialDevice(wiring.Component):
             engine.skip_right.eq((skip & Skip.RIGHT).bool()),
             engine.program_address.eq(program_address),
             engine.program_word.eq(word),
-            engine.input_value.eq(Mux(wide, word.word_select(part[0], 16), word.word_select(part[:2], 8))),
+            reader.inputs.eq(inputs),
+            reader.wide.eq(wide),
+            reader.sparse.eq(sparse),
+            reader.i.payload.eq(request.payload),
+            engine.input_begin.eq(reader.begin),
+            engine.input_push.eq(reader.push),
+            engine.input_value.eq(reader.value),
             engine.weight_address.eq(address),
             engine.weight_data.eq(word[:16].as_signed()),
             engine.read_address.eq(address),
@@ -138,11 +149,10 @@ class SerialDevice(wiring.Component):
                 m.d.comb += request.ready.eq(1)
                 m.d.sync += [command.eq(word[:8]), tag.eq(word[8:16]), argument.eq(word[16:])]
                 m.d.sync += [part.eq(0), high.eq(0), *(fault.eq(0) for fault in faults.values())]
-                m.d.sync += ended.eq(last)
+                m.d.sync += [ended.eq(last), later.eq(0)]
                 with m.If(request.valid):
                     m.next = "COMMAND"
             with m.State("COMMAND"):
-                m.d.sync += inputs_left.eq(inputs)
                 m.next = "ANSWER"
                 with m.If(kinds[Command.HELLO]):
                     with m.If(~ended):
@@ -157,8 +167,7 @@ class SerialDevice(wiring.Component):
                 with m.Elif(training):
                     m.next = "STEP"
                 with m.Elif(kinds[Command.INFER]):
-                    m.d.comb += engine.input_begin.eq(1)
-                    m.next = "INPUTS"
+                    m.next = "LABEL"
                 with m.Else():
                     m.next = "ADDRESS"
 
@@ -254,12 +263,13 @@ class SerialDevice(wiring.Component):
                     with m.If(last):
                         finish(Status.WRONG_LENGTH)
             with m.State("LABEL"):
-                m.d.comb += [request.ready.eq(1), engine.input_begin.eq(1)]
-                m.d.sync += [label.eq(word), ended.eq(last), high.eq(word >= classes)]
+                m.d.comb += [request.ready.eq(1), reader.begin.eq(1)]
+                m.d.sync += [label.eq(word[:LABEL_BITS]), step[:STEP_BITS].eq(word[LABEL_BITS:]), sparse.eq(word[-1])]
+                m.d.sync += [ended.eq(last), high.eq(word[:LABEL_BITS] >= classes)]
                 with m.If(request.valid):
                     m.next = "CHECK LABEL"
             with m.State("CHECK LABEL"):
-                wrong_rate = (argument < fastest) | (argument > slowest)
+                wrong_rate = training & ((argument < fastest) | (argument > slowest))
                 m.next = "INPUTS"
                 with m.If(high | wrong_rate | ended):
                     m.d.sync += [
@@ -271,25 +281,22 @@ class SerialDevice(wiring.Component):
                     with m.If(ended):
                         m.next = "ANSWER"
             with m.State("INPUTS"):
-                with m.If(request.valid):
-                    m.d.comb += engine.input_push.eq(inputs != 0)
-                    m.d.sync += [part.eq(part + 1), inputs_left.eq(inputs_left - 1)]
-                    with m.If(final_input):
-                        m.d.comb += request.ready.eq(1)
-                        m.next = "RUN"
-                        with m.If(~last | (inputs == 0)):
-                            finish(Status.WRONG_LENGTH)
-                    with m.Elif(part == Mux(wide, 1, 3)):
-                        m.d.sync += part.eq(0)
-                        m.d.comb += request.ready.eq(1)
-                        with m.If(last):
-                            finish(Status.WRONG_LENGTH)
+                m.d.comb += [reader.i.valid.eq(request.valid), request.ready.eq(reader.i.ready)]
+                m.d.sync += final.eq(last)
+                with m.If(reader.done):
+                    m.next = "RUN"
+                with m.If(reader.short):
+                    finish(Status.WRONG_LENGTH)
+                with m.If(reader.beyond):
+                    finish(Status.BAD_RUN)
             with m.State("RUN"):
                 m.d.comb += engine.start.eq(1)
                 m.next = "RUNNING"
             with m.State("RUNNING"):
                 with m.If(~engine.running):
                     m.next = "ANSWER"
+                    with m.If(later):
+                        m.next = "ANSWER SAMPLE"
 
             with m.State("DISCARD"):
                 m.d.comb += request.ready.eq(1)
@@ -337,12 +344,15 @@ class SerialDevice(wiring.Component):
             with m.State("ANSWER SAMPLE"):
                 m.d.comb += [
                     answer.valid.eq(1),
-                    answer.payload.last.eq(1),
+                    answer.payload.last.eq(final),
                     answer.payload.data[:INDEX_BITS].eq(engine.prediction),
-                    answer.payload.data[16].eq(engine.wrong & training),
+                    answer.payload.data[-1].eq(engine.wrong & training),
                 ]
                 with m.If(answer.ready):
-                    m.next = "HEAD"
+                    m.d.sync += later.eq(1)
+                    m.next = "LABEL"
+                    with m.If(final):
+                        m.next = "HEAD"
 
             with m.State("READ"):
                 m.d.comb += engine.hold_counters.eq(~engine.busy_counters)

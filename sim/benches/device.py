@@ -21,13 +21,18 @@ from ...firmware.network import Formats, Learning, Network, Relaxation
 from ...firmware.parameters import MACHINE_VERSION, EngineParameters
 from ...firmware.protocol import (
     ANSWER,
+    STATUS_SHIFT,
+    STEP_BITS,
+    WRONG,
     Command,
     Hello,
     Register,
     Space,
     Status,
     pack_inputs,
+    pack_zero_runs,
     request,
+    sample_head,
     unpack_states,
     unpack_weights,
     weight_item_words,
@@ -110,7 +115,8 @@ class Host:
         self.image = Image.build(self.program, self.golden.weights())
         self.requests = requests
         self.answers = answers
-        self.trained = 0
+        # Soon the upper bits of the step, which a request has once, change.
+        self.trained = random.choice((1, 2, 8000)) * (1 << STEP_BITS) - random.choice((3, 6))
 
     async def exchange(self, asks: Sequence[Ask]) -> list[list[int]]:
         """Send all requests at once; the words after word 0 of each answer, whose head must be right."""
@@ -142,24 +148,52 @@ class Host:
         await self.exchange([Ask(Command.WRITE, space, [address, *data.tolist()], Status.DONE) for space, address, data in writes])
         await self.exchange([Ask(Command.WRITE, Space.REGISTERS, [Register.CLEAR, 1], Status.DONE)])
 
-    async def train(self, count: int) -> None:
-        """Train random samples, all requests in flight at once, and compare what was answered."""
+    async def train(self, count: int, refused: tuple[Sequence[int], Status] | None = None) -> None:
+        """Train random samples, all requests in flight at once, and compare what was answered.
+
+        Parameters
+        ----------
+        count : int
+        refused : (words, Status), optional
+            What follows the last sample in its request, and what is answered to it.
+        """
         inputs, labels, rate = self.samples(count)
-        asks = [
-            Ask(Command.TRAIN, -rate, [self.trained + index, *self.sample(inputs, labels, index)], Status.DONE) for index in range(count)
-        ]
-        answers = await self.exchange(asks)
         predictions, wrong = self.golden.train(inputs, labels, self.trained, rate)
+        results = predictions | wrong * np.int64(WRONG)
+        asks, expected = self._grouped(Command.TRAIN, -rate, inputs, labels, results)
+        if refused is not None:
+            asks[-1].body += refused[0]
+            expected[-1].append(refused[1] << STATUS_SHIFT)
         self.trained += count
-        assert answers == [[word] for word in (predictions | wrong.astype(np.int64) << 16).tolist()]
+        got = await self.exchange(asks)
+        if refused is not None:
+            # Below its status stands what an answer begins with.
+            got[-1][-1] &= ~0xFFFF
+        assert got == expected
 
     async def infer(self, count: int) -> None:
         """Predict random samples and compare."""
         inputs, labels, _ = self.samples(count)
-        answers = await self.exchange(
-            [Ask(Command.INFER, 0, self.sample(inputs, labels, index)[1:], Status.DONE) for index in range(count)]
-        )
-        assert answers == [[word] for word in self.golden.infer(inputs).tolist()]
+        asks, expected = self._grouped(Command.INFER, 0, inputs, labels, self.golden.infer(inputs))
+        assert await self.exchange(asks) == expected
+
+    def _grouped(
+        self, command: Command, argument: int, inputs: IntArray, labels: IntArray, results: IntArray
+    ) -> tuple[list[Ask], list[list[int]]]:
+        """Requests of one to three samples, and the results with which each must be answered."""
+        asks: list[Ask] = []
+        expected = []
+        start = 0
+        while start < len(inputs):
+            step = self.trained + start
+            span = 1 << STEP_BITS
+            end = min(start + random.randint(1, 3), start + span - step % span, len(inputs))
+            body = [step] if command is Command.TRAIN else []
+            body += [word for index in range(start, end) for word in self.sample(inputs, labels, index, sparse=random.random() < 0.5)]
+            asks.append(Ask(command, argument, body, Status.DONE))
+            expected.append(results[start:end].tolist())
+            start = end
+        return asks, expected
 
     def samples(self, count: int) -> tuple[IntArray, IntArray, int]:
         """Random inputs, dense to empty, labels, and a rate."""
@@ -170,9 +204,11 @@ class Host:
         labels = generator.integers(0, self.network.widths[-1], count)
         return inputs, labels, self.network.learning.rate_at(int(generator.integers(self.network.learning.epochs)))
 
-    def sample(self, inputs: IntArray, labels: IntArray, index: int) -> list[int]:
-        """Label and packed inputs of a sample."""
-        return [int(labels[index]), *pack_inputs(inputs[index], self.network.formats.input.width > 8).tolist()]
+    def sample(self, inputs: IntArray, labels: IntArray, index: int, *, sparse: bool) -> list[int]:
+        """Words of a sample."""
+        pack = pack_zero_runs if sparse else pack_inputs
+        head = sample_head(int(labels[index]), self.trained + index, sparse)
+        return [head, *pack(inputs[index], self.network.formats.input.width > 8).tolist()]
 
     async def read(self, space: Space, address: int, count: int) -> np.ndarray:
         (words,) = await self.exchange([Ask(Command.READ, space, [address, count], Status.DONE)])
@@ -219,7 +255,12 @@ async def greets(dut: Any) -> None:
 async def refuses_samples_before_it_is_loaded(dut: Any) -> None:
     host = await _open(dut)
     inputs = [0] * random.randint(1, 4)
-    await host.exchange([Ask(Command.TRAIN, 3, [0, 0, *inputs], Status.BAD_LABEL), Ask(Command.INFER, 0, inputs, Status.WRONG_LENGTH)])
+    await host.exchange([Ask(Command.TRAIN, 3, [0, 0, *inputs], Status.BAD_LABEL), Ask(Command.INFER, 0, [0, *inputs], Status.BAD_LABEL)])
+    # Classes are known, but no inputs.
+    await host.exchange([Ask(Command.WRITE, Space.REGISTERS, [Register.CLASSES, 1, 0, 7, 0, 0, 31], Status.DONE)])
+    await host.exchange(
+        [Ask(Command.TRAIN, 3, [0, 0, *inputs], Status.WRONG_LENGTH), Ask(Command.INFER, 0, [0, *inputs], Status.WRONG_LENGTH)]
+    )
     await host.load()
     await host.train(2)
     await host.compare()
@@ -264,6 +305,16 @@ async def refuses_each_wrong_request_and_goes_on(dut: Any) -> None:
     for ask in random.sample(samples, 12):
         await host.exchange([ask])
         await host.train(1)
+    await host.compare()
+
+
+@cocotb.test
+async def refuses_a_later_sample_and_has_learned_those_before(dut: Any) -> None:
+    host = await _open(dut)
+    await host.load()
+    wrong = list(_wrong_words(host))
+    for words, status in random.sample(wrong, 15):
+        await host.train(random.randint(1, 4), (words, status))
     await host.compare()
 
 
@@ -340,19 +391,39 @@ def _wrong_reads(host: Host) -> Iterator[Ask]:
 
 
 def _wrong_samples(host: Host) -> Iterator[Ask]:
-    inputs, labels, rate = host.samples(1)
-    step, sample = random.getrandbits(32), host.sample(inputs, labels, 0)
-    train, infer = [step, *sample], sample[1:]
-    for length in range(len(train)):
-        yield Ask(Command.TRAIN, -rate, train[:length], Status.WRONG_LENGTH)
-    for length in range(len(infer)):
-        yield Ask(Command.INFER, 0, infer[:length], Status.WRONG_LENGTH)
-    for more in (1, 2, 9):
-        yield Ask(Command.TRAIN, -rate, [*train, *[0] * more], Status.WRONG_LENGTH)
-        yield Ask(Command.INFER, 0, [*infer, *[0] * more], Status.WRONG_LENGTH)
-    classes = host.network.widths[-1]
-    for label in (classes, classes + 1, 0xFFF, 1 << 12, 1 << 16, 1 << 31, 0xFFFFFFFF):
-        yield Ask(Command.TRAIN, -rate, [step, label, *infer], Status.BAD_LABEL)
+    rate, step = host.network.learning.rate_at(0), random.getrandbits(32)
+    for body in ([], [step]):
+        yield Ask(Command.TRAIN, -rate, body, Status.WRONG_LENGTH)
+    yield Ask(Command.INFER, 0, [], Status.WRONG_LENGTH)
+    for words, status in _wrong_words(host):
+        yield Ask(Command.TRAIN, -rate, [step, *words], status)
+        yield Ask(Command.INFER, 0, words, status)
+    inputs, labels, _ = host.samples(1)
+    train = [step, *host.sample(inputs, labels, 0, sparse=False)]
     fastest, slowest = host.image.registers[Register.FASTEST], host.image.registers[Register.SLOWEST]
     for argument in (0, fastest - 1, slowest + 1, 31, 32 + fastest, 0x100 + fastest, 0x8000 + slowest, 0xFFFF):
         yield Ask(Command.TRAIN, argument, train, Status.BAD_RATE)
+
+
+def _wrong_words(host: Host) -> Iterator[tuple[list[int], Status]]:
+    """Words of samples that are wrong, and how they are refused."""
+    inputs, labels, _ = host.samples(1)
+    label = int(labels[0])
+    for sparse in (False, True):
+        sample = host.sample(inputs, labels, 0, sparse=sparse)
+        for length in range(1, len(sample)):
+            yield sample[:length], Status.WRONG_LENGTH
+        classes = host.network.widths[-1]
+        for wrong in (classes, classes + 1, 0x800, 0xFFF):
+            yield [sample_head(wrong, random.getrandbits(32), sparse), *sample[1:]], Status.BAD_LABEL
+    wide = host.network.formats.input.width > 8
+    count, longest = host.network.widths[0], 0xFFFF if wide else 0xFF
+    for place in (0, 1, count // 2, count - 2):
+        for zeros in (count - place, count - place + 1, longest):
+            # After so many inputs comes a zero, and more of them than there are inputs left.
+            words = [
+                sample_head(label, random.getrandbits(32), sparse=True),
+                *pack_inputs(np.array([*[1] * place, 0, zeros]), wide).tolist(),
+            ]
+            yield words, Status.BAD_RUN
+            yield [*words, *[0] * random.randint(1, 9)], Status.BAD_RUN

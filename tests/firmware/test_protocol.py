@@ -7,7 +7,7 @@ from frenn.firmware import protocol
 from frenn.firmware.errors import FrennError
 from frenn.firmware.formats import Format
 from frenn.firmware.parameters import MACHINE_VERSION, EngineParameters
-from frenn.firmware.protocol import Command, Hello, Space
+from frenn.firmware.protocol import Command, Hello, Space, Status
 
 
 def test_request() -> None:
@@ -61,3 +61,33 @@ def test_hello_of_another_version() -> None:
     words = np.array(Hello(MACHINE_VERSION + 1, 1, EngineParameters()).encode(), dtype=np.uint32)
     with pytest.raises(FrennError, match="rebuild the bitstream or update frenn"):
         Hello.decode(words)
+
+
+def test_zero_runs() -> None:
+    def packed(*values: int) -> list[int]:
+        return protocol.pack_zero_runs(np.array(values), wide=False).view("u1").tolist()
+
+    assert packed(5, 0, 0, 0, 6) == [5, 0, 2, 6]
+    assert packed(0, 7) == [0, 0, 7, 0]
+    assert packed(1, 2, 3, 0) == [1, 2, 3, 0], "no unit follows the last input"
+    assert packed(*[0] * 256) == [0, 255, 0, 0] and packed(*[0] * 258) == [0, 255, 0, 1]
+    assert protocol.pack_zero_runs(np.array([0] * 300 + [0x1234]), wide=True).tolist() == [255 << 16, 43 << 16, 0x1234]
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_samples_round_trip(rng: np.random.Generator, wide: bool) -> None:
+    sparse_ones = 0
+    for count in [*range(1, 20), 255, 256, 257, 600, 784]:
+        for density in (0, 0.02, 0.3, 0.9, 1):
+            inputs = rng.integers(1, 0x10000 if wide else 0x100, count) * (rng.random(count) < density)
+            sample = protocol.pack_sample(inputs, wide, label=7, step=0xFFF80005)
+            sparse = bool(sample[0] & protocol.SPARSE)
+            sparse_ones += sparse
+            shorter = protocol.pack_zero_runs(inputs, wide) if sparse else protocol.pack_inputs(inputs, wide)
+            assert sample.tolist() == [7 | 5 << 12 | sparse << 31, *shorter.tolist()]
+            assert len(shorter) == min(len(pack(inputs, wide)) for pack in (protocol.pack_zero_runs, protocol.pack_inputs))
+            for packed, runs in ((protocol.pack_zero_runs(inputs, wide), True), (protocol.pack_inputs(inputs, wide), False)):
+                values, taken, status = protocol.unpack_inputs(packed, count, wide, runs)
+                assert (taken, status) == (len(packed), Status.DONE)
+                np.testing.assert_array_equal(values, inputs)
+    assert sparse_ones

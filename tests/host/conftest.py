@@ -12,7 +12,24 @@ from frenn.firmware.errors import LinkError
 from frenn.firmware.isa import INSTRUCTION_WORDS, encode_program
 from frenn.firmware.network import Network, Relaxation
 from frenn.firmware.parameters import MACHINE_VERSION, EngineParameters
-from frenn.firmware.protocol import ANSWER, Command, Hello, Register, Skip, Space, Status, pack_weights, unpack_weights
+from frenn.firmware.protocol import (
+    ANSWER,
+    LABEL_BITS,
+    SPARSE,
+    STATUS_SHIFT,
+    STEP_BITS,
+    WRONG,
+    Command,
+    Hello,
+    Register,
+    Skip,
+    Space,
+    Status,
+    pack_weights,
+    unpack_inputs,
+    unpack_weights,
+)
+from frenn.host.exchange import PACKET_WORDS, SAMPLE_WORDS
 from frenn.rtl_gen.identity import gateware_identity
 from frenn.sim.golden import Golden
 
@@ -38,13 +55,16 @@ class FakeDevice:
         self.golden = Golden(program.network)
         self.cycles = 0
         self.log: list[tuple[Command, int]] = []
+        self.packed: list[bool] = []
+        """Whether each sample came sparse."""
         self.tamper: Callable[[np.ndarray], np.ndarray | None] = lambda answer: answer
         """What becomes of an answer on its way: changed, or lost if None."""
 
     def send(self, packet: np.ndarray) -> None:
         assert not self.closed
-        assert packet.dtype == np.uint32 and 1 <= len(packet) <= 256
         head = int(packet[0])
+        samples = head & 0xFF in (Command.TRAIN, Command.INFER)
+        assert packet.dtype == np.uint32 and 1 <= len(packet) <= (SAMPLE_WORDS + 2 if samples else PACKET_WORDS)
         status, body = self.execute(Command(head & 0xFF), head >> 16, packet[1:])
         answer = np.array([head & 0xFFFF | ANSWER | status << 16, *body], dtype=np.uint32)
         answer = self.tamper(answer)
@@ -73,21 +93,34 @@ class FakeDevice:
         if command is Command.READ:
             return Status.DONE, self.read(Space(argument), int(body[0]), int(body[1]))
         self.check_loaded()
-        if command is Command.TRAIN:
-            if not self.registers[Register.FASTEST] <= argument <= self.registers[Register.SLOWEST]:
-                return Status.BAD_RATE, ()
-            if body[1] >= self.registers[Register.CLASSES]:
-                return Status.BAD_LABEL, ()
-            predictions, wrong = self.golden.train(self.inputs(body[2:]), np.array([int(body[1])]), int(body[0]), -argument)
-            return Status.DONE, [int(predictions[0]) | int(wrong[0]) << 16]
-        return Status.DONE, [int(self.golden.infer(self.inputs(body))[0])]
+        step = int(body[0]) if command is Command.TRAIN else 0
+        results: list[int] = []
+        rest = body[1:] if command is Command.TRAIN else body
+        while len(rest):
+            status, result, taken = self.sample(command, argument, step, rest)
+            if status != Status.DONE:
+                return (Status.DONE, [*results, status << STATUS_SHIFT]) if results else (status, ())
+            results.append(result)
+            rest = rest[taken:]
+        return Status.DONE, results
 
-    def inputs(self, words: np.ndarray) -> np.ndarray:
-        kind = "<u2" if self.registers[Register.WIDE_INPUTS] else "u1"
-        values = words.astype("<u4").view(kind)
-        count = self.registers[Register.INPUTS]
-        assert len(words) == -(-count * np.dtype(kind).itemsize // 4) and not values[count:].any()
-        return values[None, :count].astype(np.int64)
+    def sample(self, command: Command, argument: int, step: int, words: np.ndarray) -> tuple[Status, int, int]:
+        """How a sample ends that begins with the first of some words, its result, and the words that it takes."""
+        span = 1 << STEP_BITS
+        label, step = int(words[0]) % (1 << LABEL_BITS), step // span * span + (int(words[0]) >> LABEL_BITS) % span
+        wide, sparse = bool(self.registers[Register.WIDE_INPUTS]), bool(words[0] & SPARSE)
+        if label >= self.registers[Register.CLASSES]:
+            return Status.BAD_LABEL, 0, 0
+        if command is Command.TRAIN and not self.registers[Register.FASTEST] <= argument <= self.registers[Register.SLOWEST]:
+            return Status.BAD_RATE, 0, 0
+        inputs, taken, status = unpack_inputs(words[1:], self.registers[Register.INPUTS], wide, sparse)
+        if status != Status.DONE:
+            return status, 0, 0
+        self.packed.append(sparse)
+        if command is Command.INFER:
+            return Status.DONE, int(self.golden.infer(inputs[None])[0]), 1 + taken
+        predictions, wrong = self.golden.train(inputs[None], np.array([label]), step, -argument)
+        return Status.DONE, int(predictions[0]) | WRONG * int(wrong[0]), 1 + taken
 
     def write(self, space: Space, address: int, data: np.ndarray) -> Status:
         if space is Space.REGISTERS:

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from frenn.firmware.compiler import Program, compile_network
+from frenn.firmware.compiler import Program, compile_network, joint_requirements
 from frenn.firmware.counters import GOLDEN
 from frenn.firmware.errors import FrennError
 from frenn.firmware.network import Network, load_network
 from frenn.firmware.parameters import EngineParameters
+from frenn.firmware.protocol import STEP_BITS
 from frenn.host import datasets, training
 from frenn.host.driver import Driver
 from frenn.host.link import ByteLink
@@ -17,9 +18,12 @@ from frenn.host.targets import choose_engine
 from frenn.sim.bad_line import BadLine, Faults
 from frenn.sim.compiled import CompiledGolden
 from frenn.sim.golden import Golden
+from frenn.sim.line_bytes import LineBytes, Tap
 from frenn.sim.twin import ByteTwin, open_twin
 
 SMALL = Network.chain([64, 6, 10], name="small", seed=3)
+WIDE = Network.chain([784, 6, 10], name="wide", seed=3)
+PARAMETERS = EngineParameters(**joint_requirements([SMALL, WIDE], 4))
 DIGITS = Path(__file__).parents[2] / "examples" / "digits.toml"
 
 
@@ -63,7 +67,7 @@ def short_run(program: Program, seed: int) -> dict[str, int]:
 
 
 def test_short_runs(pytestconfig: pytest.Config, seed: int) -> None:
-    program = compile_network(SMALL, EngineParameters.for_network(SMALL, 4))
+    program = compile_network(SMALL, PARAMETERS)
     total: dict[str, int] = {}
     for number in range(pytestconfig.getoption("--faults")):
         print(f"run {number}")
@@ -88,9 +92,19 @@ def test_a_whole_epoch_of_digits_over_a_line_that_is_bad_and_cut() -> None:
     assert all(line.injected.values())
 
 
+def words_of(sample: np.ndarray) -> int:
+    """Words of a sample of 8-bit inputs, the first one with them, counted one by one."""
+    units = run = 0
+    for place, value in enumerate(sample.tolist()):
+        run = run % 256 + 1 if value == 0 else 0
+        # A zero that begins a run has a count behind it, but for the last input.
+        units += 1 if value else 0 if run > 1 else 2 if place < len(sample) - 1 else 1
+    return 1 + -(-min(units, len(sample)) // 4)
+
+
 def test_throughput_at_one_fault_of_each_kind_in_ten_thousand_bytes() -> None:
     """On a line that is slower than the engine, where every byte sent again costs."""
-    program = compile_network(SMALL, EngineParameters.for_network(SMALL, 4))
+    program = compile_network(SMALL, PARAMETERS)
     dataset = datasets.load("digits", None, 1)
     cycles = []
     for rate in (0.0, 1e-4):
@@ -106,9 +120,65 @@ def test_throughput_at_one_fault_of_each_kind_in_ten_thousand_bytes() -> None:
         assert bool(rate) == all(line.injected[name] for name in ("change", "delete", "insert", "duplicate", "delay"))
     clean, bad = cycles
     print(f"{clean} cycles on a clean line, {bad} on a bad one: {clean / bad:.1%}")
-    # A sample's bytes take this long, less the escapes: the clean line is busy.
-    assert clean >= 400 * 32 * (2 + 4 + 4 * (3 + 16) + 4)
+    # The samples' words alone take this long: the clean line is busy.
+    assert clean >= 4 * 32 * sum(words_of(sample) for sample in dataset.train_inputs[:400])
     assert clean >= 0.8 * bad
+
+
+def wide_inputs(count: int) -> np.ndarray:
+    """Digits in the middle of 784 inputs, of which they fill as much as those of MNIST."""
+    digits = datasets.load("digits", None, 1).train_inputs[:count].reshape(-1, 8, 8)
+    return np.pad(digits.repeat(2, axis=1).repeat(2, axis=2), ((0, 0), (6, 6), (6, 6))).reshape(count, 784).astype(np.int64)
+
+
+@pytest.mark.parametrize("packing", ["mixed", "sparse", "dense"])
+def test_what_framing_and_protocol_cost(packing: str) -> None:
+    """Every byte of a clean line, counted: 64 inputs in either packing, and 784 sparse, or dense, since none is zero."""
+    network = SMALL if packing == "mixed" else WIDE
+    count = 100
+    inputs = datasets.load("digits", None, 1).train_inputs[:count].astype(np.int64) if network is SMALL else wide_inputs(count)
+    if packing == "dense":
+        inputs = np.maximum(inputs, 1)
+    labels = datasets.load("digits", None, 1).train_labels[:count]
+    line = BadLine(byte_twin(PARAMETERS), 5, Faults(), byte_cycles=16)
+    tap = Tap(line)
+    golden = Golden(network)
+    with Driver(ByteLink(tap, session=5, clock=line.clock), compile_network(network, PARAMETERS)) as driver:
+        driver.load(network.initial_weights())
+        driver.counters()
+        begun = len(tap.sent), len(tap.received)
+        for machine in (golden, driver):
+            machine.train(inputs, labels, (1 << STEP_BITS) - 50, network.learning.rate_at(0))
+        there, back = LineBytes.of(bytes(tap.sent[begun[0] :])), LineBytes.of(bytes(tap.received[begun[1] :]))
+        assert_learned_once(driver, golden)
+
+    sizes = [words_of(sample) for sample in inputs]
+    sparse = sum(size < 1 + network.widths[0] // 4 for size in sizes)
+    assert {"mixed": 0 < sparse < count, "sparse": sparse == count, "dense": not sparse}[packing]
+    # As many samples to a request as its words allow; one begins where the upper bits of the step change.
+    requests, words = [], 0
+    for number, size in enumerate(sizes):
+        if not requests or requests[-1] == 32 or words + size > 1024 or number == 50:
+            requests.append(0)
+            words = 0
+        requests[-1] += 1
+        words += size
+    ends = np.cumsum(requests)
+    lengths = [2 + sum(sizes[end - samples : end]) for end, samples in zip(ends, requests, strict=True)]
+    assert there.packets == 4 * sum(lengths)
+    # Frames grow while the network is loaded, which takes more words if it is wide.
+    least = sum(-(-length // 256) for length in lengths)
+    assert there.frames == least if network is WIDE else least <= there.frames <= 3 * least
+    assert there.framing == 10 * there.frames
+    assert back.packets == 4 * (count + len(requests)) and back.framing == 10 * len(requests)
+    units = count * network.widths[0] if packing == "dense" else 4 * (sum(sizes) - count)
+    print(f"{packing}: {there.total / count} bytes a sample to the device, {back.total / count} back")
+    if packing == "dense":
+        assert there.cost(units + count) <= 0.03
+        # A result is a prediction and whether it was wrong: two bytes.
+        assert LineBytes.joined(there, back).cost(units + 3 * count) <= 0.05
+    if packing == "sparse":
+        assert there.total <= count * 784 / 3
 
 
 def test_a_line_is_the_same_each_time() -> None:

@@ -2,6 +2,7 @@
 """The driver against a device modelled in Python."""
 
 import dataclasses
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,14 +13,16 @@ from frenn.firmware.formats import Format
 from frenn.firmware.image import Image
 from frenn.firmware.network import Formats, Learning, Network
 from frenn.firmware.parameters import EngineParameters
-from frenn.firmware.protocol import ANSWER, Command, Status
+from frenn.firmware.protocol import ANSWER, STATUS_SHIFT, STEP_BITS, Command, Status
 from frenn.host.driver import Driver
+from frenn.host.exchange import SAMPLE_WORDS, SAMPLES, grouped
 from frenn.rtl_gen.identity import gateware_identity
 from frenn.sim.golden import Golden
 
 
 def samples(rng, network, count):
-    inputs = rng.integers(0, network.formats.input.maximum + 1, (count, network.widths[0]))
+    shape = (count, network.widths[0])
+    inputs = rng.integers(0, network.formats.input.maximum + 1, shape) * (rng.random(shape) < rng.choice([0.1, 0.9], (count, 1)))
     return inputs, rng.integers(0, network.widths[-1], count)
 
 
@@ -28,12 +31,13 @@ def test_equals_golden(make_device, rng, window, program):
     network = program.network
     golden, device = Golden(network), make_device(program, window=window)
     weights = network.initial_weights()
-    inputs, labels = samples(rng, network, 40)
+    half = 8 * SAMPLES
+    inputs, labels = samples(rng, network, 2 * half)
     with Driver(device, program, window=window) as driver:
         golden.load(weights)
         driver.load(weights)
-        for start in (0, 20):
-            part = slice(start, start + 20)
+        for start in (0, half):
+            part = slice(start, start + half)
             expected = golden.train(inputs[part], labels[part], start, -6)
             got = driver.train(inputs[part], labels[part], start, -6)
             np.testing.assert_array_equal(got[0], expected[0])
@@ -53,6 +57,7 @@ def test_equals_golden(make_device, rng, window, program):
         driver.clear_counters()
         assert driver.counters()["trained"] == 0
     assert device.closed and device.most_in_flight == window
+    assert 0 < sum(device.packed) < len(device.packed) == 4 * half
 
 
 def test_wide_inputs_and_many_packets(make_device, rng):
@@ -127,7 +132,7 @@ def test_silence_says_what_was_waited_for(device, program):
     with Driver(device, program, timeout=0.5) as driver:
         driver.load(program.network.initial_weights())
         device.tamper = lambda answer: None
-        with pytest.raises(LinkError, match=r"INFER \(a sample\): nothing came in 0\.5 s"):
+        with pytest.raises(LinkError, match=r"INFER \(1 samples\): nothing came in 0\.5 s"):
             driver.infer(np.zeros((1, 13), dtype=int))
 
 
@@ -137,6 +142,42 @@ def test_status_is_told(device, program, status):
         device.tamper = lambda answer: answer[:1] | np.uint32(status << 16)
         with pytest.raises(LinkError, match=r"refused READ \(counters 0 and on\): .*; |status 77"):
             driver.counters()
+
+
+def test_a_later_sample_that_is_refused_is_told(device, program):
+    with Driver(device, program) as driver:
+        driver.load(program.network.initial_weights())
+        device.tamper = lambda answer: np.concatenate([answer[:3], np.array([Status.BAD_RUN << STATUS_SHIFT], dtype=np.uint32)])
+        with pytest.raises(LinkError, match=r"refused INFER \(sample 3 of 5\): the zeros of a sample go on"):
+            driver.infer(np.zeros((5, 13), dtype=int))
+        device.tamper = lambda answer: answer[:3]
+        with pytest.raises(LinkError, match="answered 5 samples with 2 results"):
+            driver.infer(np.zeros((5, 13), dtype=int))
+
+
+def test_samples_go_many_to_a_request(rng):
+    given = [np.zeros(length, dtype=np.uint32) for length in [2000, *rng.integers(1, 400, 300), *[3] * 100]]
+    groups = list(grouped(given, 0))
+    assert [id(sample) for group in groups for sample in group] == [id(sample) for sample in given]
+    for group, following in pairwise(groups):
+        size = sum(map(len, group))
+        assert len(group) <= SAMPLES and (size <= SAMPLE_WORDS or len(group) == 1)
+        assert len(group) == SAMPLES or size + len(following[0]) > SAMPLE_WORDS
+
+
+def test_the_upper_bits_of_steps(device, program, rng):
+    """A request has them once; where they change, another one begins."""
+    inputs, labels = samples(rng, program.network, 12)
+    golden = Golden(program.network)
+    with Driver(device, program) as driver:
+        driver.load(program.network.initial_weights())
+        for span in (1 << STEP_BITS, 5 << STEP_BITS):
+            count = len(device.log)
+            driver.train(inputs, labels, span - 5, -6)
+            golden.train(inputs, labels, span - 5, -6)
+            assert len(device.log) == count + 2
+        for got, expected in zip(driver.weights(), golden.weights(), strict=True):
+            np.testing.assert_array_equal(got, expected)
 
 
 def test_answer_of_another_request(device, program):

@@ -13,14 +13,15 @@ from frenn.firmware.framing import Header, Kind, encode
 from frenn.firmware.isa import Op
 from frenn.firmware.network import Formats, Learning, Network, load_network
 from frenn.firmware.parameters import PRESETS, EngineParameters
-from frenn.firmware.protocol import Command, pack_inputs, request
+from frenn.firmware.protocol import Command, pack_sample, request
 from frenn.host.board_verbs import board_design, parse_choice
 from frenn.host.cli import main
 from frenn.host.driver import Driver
+from frenn.host.exchange import grouped
 from frenn.host.fit import BoardMisfit, fit_engine
 from frenn.host.link import ByteLinkParameters
 from frenn.host.targets import smallest_engine
-from frenn.host.throughput import BETWEEN, link_rate, measured, sample_cycles, speed
+from frenn.host.throughput import BETWEEN, dense_words, link_rate, measured, sample_cycles, speed
 from frenn.rtl_gen.boards import BOARDS, find_board
 from frenn.rtl_gen.cycles import dense_account, dense_cycles
 from frenn.rtl_gen.estimate import estimate, shortage
@@ -140,15 +141,19 @@ def test_build_takes_networks(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 def test_check_tells_every_board(capsys: pytest.CaptureFixture[str]) -> None:
     network = load_network(EXAMPLES / "mnist-9bit.toml")
     assert main(["check", str(EXAMPLES / "mnist-9bit.toml")]) == 0
-    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.strip()}
+    table = [line for line in capsys.readouterr().out.splitlines() if line.strip()]
+    lines = {line.split()[0]: line for line in table}
     assert set(BOARDS) <= set(lines)
+    # The serial line of this board is far slower than its other link, of which the engine is the limit.
+    (pcie,), (serial,) = ([row.split() for row in table if row.split()[:2] == ["kcu105", link]] for link in ("pcie", "uart"))
+    assert (pcie[-1], serial[-1]) == ("engine", "link")
     assert "does not fit: 16 lanes need 166 block RAMs of 108" in lines["ulx3s-45f"]
     parameters = fit_engine(ULX3S, [network])
     clock = ULX3S.engine_clock(parameters.lanes)
     reached = speed(network, parameters, clock, ULX3S.uart.baud)
     assert reached is not None
     cells = [cell for cell in lines["ulx3s-85f"].split() if cell not in ("<=", ">=")]
-    assert cells[:5] == ["ulx3s-85f", f"{parameters.lanes}", f"{estimate(ULX3S, parameters)['block_rams'].used}", "of", "208"]
+    assert cells[:6] == ["ulx3s-85f", "uart", f"{parameters.lanes}", f"{estimate(ULX3S, parameters)['block_rams'].used}", "of", "208"]
     assert cells[-5:] == [f"{clock / 1e6:g}", f"{reached.cycles:.0f}", f"{reached.engine:.0f}", f"{reached.line:.0f}", "link"]
 
 
@@ -207,15 +212,29 @@ def test_small_boards_have_an_engine_of_one_lane() -> None:
         compile_network(load_network(EXAMPLES / "digits.toml"), fit_engine(board))
 
 
-# One frame, and one input word more than fits into one.
-@pytest.mark.parametrize("inputs", [64, 784, 4 * (ByteLinkParameters().frame_words - 3) + 1])
-def test_line_rate_is_that_of_packets_and_frames(inputs: int) -> None:
-    words = request(Command.TRAIN, 6, [1, 2, *pack_inputs(np.zeros(inputs, dtype=np.int64), False)])
-    limit = ByteLinkParameters().frame_words
+@pytest.mark.parametrize("lanes", [1, 4])
+@pytest.mark.parametrize("inputs", [64, 784, 4095])
+def test_line_rate_is_that_of_packets_and_frames(inputs: int, lanes: int) -> None:
+    network = Network.chain([inputs, 8, 4], name="n")
+    samples = [pack_sample(np.ones(inputs, dtype=np.int64), False)] * 100
+    group = next(grouped(samples, 0))
+    words = request(Command.TRAIN, 6, np.concatenate([[1], *group]))
+    limit = 128 if lanes == 1 else ByteLinkParameters().frame_words
     frames = [words[first : first + limit] for first in range(0, len(words), limit)]
     sent = b"".join(encode(Header(Kind.DATA, 1).pack() + frame.tobytes()) for frame in frames)
     # 0x7D is the escape.
-    assert link_rate(Network.chain([inputs, 8, 4], name="n"), 3_000_000) == 300_000 / (len(sent) - sent.count(0x7D))
+    expected = 300_000 * len(group) / (len(sent) - sent.count(0x7D))
+    assert link_rate(1 + dense_words(network), 3_000_000, EngineParameters(lanes=lanes)) == pytest.approx(expected, rel=1e-12)
+
+
+def test_sparse_samples_are_counted_where_the_data_is_known() -> None:
+    known, other = load_network(EXAMPLES / "mnist-2x64.toml"), Network.chain([784, 20, 10], name="other")
+    rates = [speed(network, EngineParameters.for_network(network, 16), 50_000_000, 3_000_000) for network in (known, other)]
+    assert rates[0] is not None and rates[1] is not None
+    assert (rates[0].packed, rates[1].packed) == (True, False)
+    assert rates[0].line > 3 * rates[1].line
+    assert replace(rates[1], engine=2 * rates[1].line).limit == "link?"
+    assert (rates[0].limit, replace(rates[0], engine=1.0, measured=False).limit) == ("link", "engine?")
 
 
 def test_measured_cycles_are_those_of_the_same_work() -> None:
