@@ -76,9 +76,10 @@ class Device(wiring.Component):
         address, count = Signal(32, reset_less=True), Signal(16, reset_less=True)
         step, label = Signal(32, reset_less=True), Signal(INDEX_BITS, reset_less=True)
         part = Signal(range(max(lanes // 2, INSTRUCTION_WORDS, HELLO_WORDS)), reset_less=True)
-        wait = Signal(range(max(LaneArray.fetch_latency, PerformanceCounters.latency) + 2), reset_less=True)
+        wait = Signal(range(max(LaneArray.fetch_latency, PerformanceCounters.latency) + 3), reset_less=True)
+        waited = Signal(reset_less=True)
         instruction = Signal(INSTRUCTION_BITS, reset_less=True)
-        low, fetched = Signal(16, reset_less=True), Signal(16)
+        low, fetched = Signal(16, reset_less=True), Signal(16, reset_less=True)
         # The upper half of a word is next; this is the last part of what stands at an address.
         high, whole = Signal(reset_less=True), Signal(reset_less=True)
         found = Signal(COUNTER_BITS, reset_less=True)
@@ -160,15 +161,15 @@ class Device(wiring.Component):
             engine.entry.eq(Mux(running["training"], entries[Command.TRAIN], entries[Command.INFER])),
             engine.read_address.eq(address),
             engine.counter_select.eq(address),
-            fetched.eq(engine.fetched),
         ]
         # Registers between the packets' logic and the engine.
         m.d.sync += [
+            fetched.eq(engine.fetched),
             *(
                 plain_register(m, port, f"{name}_register").eq(value)
                 for name, port, value in (
                     ("program_address", engine.program_address, address),
-                    ("program_data", engine.program_data, Cat(instruction[32:], word)),
+                    ("program_data", engine.program_data, instruction),
                     ("load_address", engine.load_address, address),
                     ("load_value", engine.load_value, Mux(high, word[16:], word[:16]).as_signed()),
                     ("input_value", engine.input_value, reader.value),
@@ -177,7 +178,6 @@ class Device(wiring.Component):
             *(
                 pulse.eq(0)
                 for pulse in (
-                    engine.program_enable,
                     engine.load_step,
                     engine.load_write,
                     engine.fetch,
@@ -216,6 +216,15 @@ class Device(wiring.Component):
             with m.If(written[register]):
                 m.d.sync += target.eq(register_word)
         m.d.comb += control.clear_counters.eq(written[Register.CLEAR] & register_word[0])
+        chosen_register = Signal.like(written, reset_less=True)
+        m.d.sync += chosen_register.eq(1 << address[: len(written).bit_length() - 1])
+        # So does an instruction.
+        shifts, full, stores = Signal(), Signal(reset_less=True), Signal()
+        m.d.sync += [shifts.eq(0), stores.eq(shifts & full), engine.program_enable.eq(stores)]
+        with m.If(shifts):
+            m.d.sync += instruction.eq(Cat(instruction[32:], register_word))
+        with m.If(stores):
+            m.d.sync += address.eq(address + 1)
 
         with m.Switch(part):
             for place, value in enumerate(Hello(MACHINE_VERSION, gateware_identity(), parameters).encode()):
@@ -274,13 +283,13 @@ class Device(wiring.Component):
             with m.State("WRITE PROGRAM"):
                 m.d.comb += request.ready.eq(settled)
                 with m.If(request.valid & settled):
-                    m.d.sync += [instruction.eq(Cat(instruction[32:], word)), part.eq(part + 1), settled.eq(0)]
+                    m.d.sync += [shifts.eq(1), full.eq(full_instruction & ~beyond), part.eq(part + 1), settled.eq(0)]
                     with m.If(last):
                         m.next = "ANSWER"
                     with m.If(beyond):
                         finish(Status.BAD_ADDRESS)
                     with m.Elif(full_instruction):
-                        m.d.sync += [engine.program_enable.eq(1), part.eq(0), address.eq(address + 1)]
+                        m.d.sync += part.eq(0)
                     with m.Elif(last):
                         finish(Status.WRONG_LENGTH)
 
@@ -316,7 +325,7 @@ class Device(wiring.Component):
                     with m.If(beyond):
                         finish(Status.BAD_ADDRESS)
                     with m.Else():
-                        m.d.sync += written.eq(1 << address[: len(written).bit_length() - 1])
+                        m.d.sync += written.eq(chosen_register)
 
             with m.State("COUNT"):
                 m.d.comb += request.ready.eq(1)
@@ -416,7 +425,7 @@ class Device(wiring.Component):
                     answer.data.eq(Cat(command | ANSWER, tag, status)),
                     answer.last.eq(~body),
                 ]
-                m.d.sync += [part.eq(0), high.eq(0), wait.eq(0)]
+                m.d.sync += [part.eq(0), high.eq(0), wait.eq(0), waited.eq(0)]
                 with m.If(answer_ready):
                     m.next = "HEAD"
                     with m.If(body):
@@ -438,8 +447,12 @@ class Device(wiring.Component):
 
             # Memories and counters take their time to answer the address.
             with m.State("WAIT READ"):
-                m.d.sync += [wait.eq(wait + 1), whole.eq(~in_space[Space.COUNTERS])]
-                with m.If(wait == Mux(in_space[Space.COUNTERS], PerformanceCounters.latency, NeuronUnit.read_latency)):
+                m.d.sync += [
+                    wait.eq(wait + 1),
+                    waited.eq(wait == Mux(in_space[Space.COUNTERS], PerformanceCounters.latency, NeuronUnit.read_latency) - 1),
+                    whole.eq(~in_space[Space.COUNTERS]),
+                ]
+                with m.If(waited):
                     # Some counters run on while an answer waits.
                     m.d.sync += found.eq(engine.counter_value)
                     with m.If(in_space[Space.STATES]):
@@ -448,7 +461,7 @@ class Device(wiring.Component):
                         m.d.sync += found.eq(engine.read_deviation)
                     m.next = "ANSWER READ"
             with m.State("ANSWER READ"):
-                m.d.sync += wait.eq(0)
+                m.d.sync += [wait.eq(0), waited.eq(0)]
                 m.d.comb += [answering.eq(1), answer.last.eq(final_count & whole)]
                 m.d.comb += answer.data.eq(Mux(high, found[32:], found[:32]))
                 with m.If(answer_ready):
@@ -460,16 +473,16 @@ class Device(wiring.Component):
                             m.next = "HEAD"
 
             with m.State("FETCH WEIGHTS"):
-                m.d.sync += [engine.fetch.eq(wait == 0), wait.eq(wait + 1)]
-                with m.If(wait == LaneArray.fetch_latency + 1):
+                m.d.sync += [engine.fetch.eq(wait == 0), wait.eq(wait + 1), waited.eq(wait == LaneArray.fetch_latency + 1)]
+                with m.If(waited):
                     m.d.sync += [part.eq(0), high.eq(0)]
                     m.next = "ANSWER WEIGHTS"
             with m.State("STEP WEIGHTS"):
-                m.d.sync += wait.eq(wait + 1)
-                with m.If(wait == LaneArray.step_latency - 1):
+                m.d.sync += [wait.eq(wait + 1), waited.eq(wait == LaneArray.step_latency - 1)]
+                with m.If(waited):
                     m.next = "ANSWER WEIGHTS"
             with m.State("ANSWER WEIGHTS"):
-                m.d.sync += wait.eq(0)
+                m.d.sync += [wait.eq(0), waited.eq(0)]
                 m.d.comb += [
                     answering.eq(high),
                     answer.data.eq(Cat(low, fetched)),

@@ -144,9 +144,9 @@ class LaneArray(wiring.Component):
     forward_latency: Final = operand_time + Lane.chain_latency + 1
     update_latency: Final = operand_time + Lane.learned_latency + 1
     clipped_latency: Final = operand_time + Lane.learned_latency + 4
-    load_latency: Final = BROADCAST + 1 - FAN_OUT
+    load_latency: Final = BROADCAST + 2 - FAN_OUT
     fetch_latency: Final = operand_time + 1
-    step_latency: Final = BROADCAST + 1
+    step_latency: Final = BROADCAST + 2
 
     def __init__(self, parameters: EngineParameters) -> None:
         self.parameters = parameters
@@ -223,8 +223,9 @@ class LaneArray(wiring.Component):
         update = to_lanes(command.update, self.operand_time, "update")
         nearest = to_lanes(command.nearest, self.operand_time + Lane.update_latency, "nearest")
 
-        # A captured block leaves the chain row by row; the steps are counted before they set out for the lanes.
-        arriving = self.operand_time + Lane.chain_latency - 1 - BROADCAST
+        # A captured block leaves the chain row by row; the steps are counted before they set out for the lanes, by way of a register.
+        setting_out = BROADCAST + 1
+        arriving = self.operand_time + Lane.chain_latency - 1 - setting_out
         arrives = delay(m, captured, arriving, "arrives")
         block_rows = delay(m, command.rows, arriving, "rows")
         of_sums = ("restart", "overwrite", "final", "tag")
@@ -237,12 +238,12 @@ class LaneArray(wiring.Component):
             m.d.sync += [left.eq(block_rows), leaving.eq(1), restart.eq(block_restart), marks.eq(Cat(*block_marks))]
         with m.Elif(leaving):
             m.d.sync += [left.eq(left - 1), leaving.eq(left != 1)]
-        step = to_lanes(self.load_step | leaving, BROADCAST, "step")
+        step = to_lanes(self.load_step | leaving, setting_out, "step")
 
         # The memory asks for its data later than for their address; weights from outside are in the chain a step's way after it.
         written_in = self.operand_time + Lane.learned_latency + 1 - FAN_OUT
-        loaded_in = BROADCAST + 1 - FAN_OUT
-        loaded = to_lanes(self.load_write, BROADCAST, "load_write")
+        loaded_in = setting_out + 1 - FAN_OUT
+        loaded = to_lanes(self.load_write, setting_out, "load_write")
         loading = delay(m, self.load_write, loaded_in, "loading")
         m.d.comb += [
             weights.write_enable.eq(delay(m, learning, written_in, "write") | loading),
@@ -286,7 +287,7 @@ class LaneArray(wiring.Component):
                 lane.noise.eq(words[index].rotate_left(ROW_ROTATION * index % RANDOM_BITS)[RANDOM_BITS - parameters.update_shift :]),
                 lane.chain_step.eq(step[index]),
                 lane.chain_weight.eq(chain_weight[index]),
-                lane.chain_in.eq(delay(m, self.load_value, BROADCAST, "load_value") if index == count - 1 else lanes[index + 1].chain),
+                lane.chain_in.eq(delay(m, self.load_value, setting_out, "load_value") if index == count - 1 else lanes[index + 1].chain),
             ]
         m.d.comb += self.fetched.eq(lanes[0].chain)
 
@@ -304,7 +305,7 @@ class LaneArray(wiring.Component):
             )
         )
         down, down_restart, down_marks = (
-            delay(m, flag, BROADCAST, f"down_{name}") for name, flag in (("valid", leaving), ("restart", restart), ("marks", marks))
+            delay(m, flag, setting_out, f"down_{name}") for name, flag in (("valid", leaving), ("restart", restart), ("marks", marks))
         )
         for name, sums, value, valid, first, rest in (
             ("forward", self.forward, lanes[0].chain, down, down_restart, [down_marks[bit] for bit in range(len(of_sums) - 1)]),
