@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from frenn.rtl_gen.crossing import StreamCrossing
-from frenn.rtl_gen.stream_register import StreamRegister
+from frenn.rtl_gen.stream_register import HalfRegister, StreamRegister
 from frenn.sim.benches.runner import SIMULATORS, Simulator, run
 
 
@@ -24,12 +24,14 @@ def test_crossing(simulator: Simulator, seed: int, tmp_path: Path, i_domain: str
 
 
 @pytest.mark.parametrize("simulator", SIMULATORS)
-def test_stream_register(simulator: Simulator, seed: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("component", [StreamRegister, HalfRegister])
+def test_stream_register(simulator: Simulator, seed: int, tmp_path: Path, component: type[StreamRegister | HalfRegister]) -> None:
     run(
-        StreamRegister(17),
+        component(17),
         "frenn.sim.benches.stream_register",
         name="stream_register",
         simulator=simulator,
         seed=seed,
+        parameters={"COMPONENT": component.__name__},
         build_dir=tmp_path,
     )
