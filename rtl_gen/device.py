@@ -379,13 +379,14 @@ class Device(wiring.Component):
                         m.next = "ANSWER"
             with m.State("INPUTS"):
                 m.d.comb += [reader.i.valid.eq(request.valid), request.ready.eq(reader.i.ready)]
-                m.d.sync += final.eq(last)
+                m.d.sync += final.eq(reader.ended)
                 with m.If(reader.done):
                     m.next = "RUN"
-                with m.If(reader.short):
-                    finish(Status.WRONG_LENGTH)
-                with m.If(reader.beyond):
-                    finish(Status.BAD_RUN)
+                with m.If(reader.short | reader.beyond):
+                    m.d.sync += [faults[Status.WRONG_LENGTH].eq(reader.short), faults[Status.BAD_RUN].eq(reader.beyond)]
+                    m.next = "DISCARD"
+                    with m.If(reader.ended):
+                        m.next = "ANSWER"
             with m.State("RUN"):
                 with m.If(~pending):
                     m.d.sync += [

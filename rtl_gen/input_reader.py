@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..firmware.protocol import COUNT_BITS, Status, Words, unpack_inputs
 from .event_list import INDEX_BITS
 from .packet import PACKET
+from .pipeline import plain_register
 
 UNIT_BITS: Final = 16
 """Bits of the widest unit."""
@@ -28,18 +29,20 @@ class InputReader(wiring.Component):
     Ports
     -----
     begin : In
-        The next word is the first of a sample.
+        The next word is the first of a sample; not while a sample is read.
     inputs, wide, sparse : In
         Inputs of a sample, whether units have 16 bits, and whether zeros come as runs; stable from ``begin`` to the sample's end.
     i : In, stream of `packet.PACKET`
-        A word is taken with its last unit, or with the sample's last input.
+        A word is taken with its last unit, or when the sample ends in it.
     push, value : Out
         The next input.
     done, short, beyond : Out
-        With the word that is taken the sample ends, its packet ends before it does, or a run goes on beyond the inputs. In each case
-        ``begin`` comes next.
+        The sample is over, until ``begin`` comes: it was good, its packet has ended before it did (or a sample has no inputs), or a
+        run went on beyond the inputs.
+    ended : Out
+        With any of them: the last word that was taken was its packet's last.
 
-    No latency. An input a cycle; a zero of a sparse sample that stands alone takes two.
+    Latency 1 cycle. Two cycles for a unit of a word, one for a zero that a count tells of, and two at the end.
     """
 
     def __init__(self, bits: int) -> None:
@@ -56,6 +59,7 @@ class InputReader(wiring.Component):
                 "done": Out(1),
                 "short": Out(1),
                 "beyond": Out(1),
+                "ended": Out(1),
             }
         )
 
@@ -69,38 +73,62 @@ class InputReader(wiring.Component):
         word, last = self.i.payload.data, self.i.payload.last
         part = Signal(2, reset_less=True)
         left = Signal(INDEX_BITS, reset_less=True)
-        # Whether the next input is the last of the sample, the unit the last of its word, and the sample has none.
-        final, final_part, none = (Signal(reset_less=True, name=name) for name in ("final", "final_part", "none"))
-        # The unit is a count of zeros, of which so many have been pushed with this one.
-        counting = Signal(reset_less=True)
+        # Whether the next input is the last of the sample, and the unit the last of its word.
+        final, final_part = Signal(reset_less=True), Signal(reset_less=True)
+        unit = Signal(min(max(self.bits, COUNT_BITS), UNIT_BITS), reset_less=True)
+        # The unit is a count of zeros; so many are still to be pushed; more than inputs are left.
+        counting, too_many = Signal(reset_less=True), Signal(reset_less=True)
         zeros = Signal(COUNT_BITS, reset_less=True)
-        unit, count = Signal(min(max(self.bits, COUNT_BITS), UNIT_BITS)), Signal(COUNT_BITS)
-        # There are no more zeros to count; the unit has been used up; the input is the last one.
-        empty, turned, ended = Signal(), Signal(), Signal()
-        m.d.comb += [
-            unit.eq(Mux(self.wide, word.word_select(part[:1], 16), word.word_select(part, 8))),
-            count.eq(unit),
-            empty.eq(counting & (count == 0)),
-            turned.eq(~counting | empty | (count == zeros)),
-            self.push.eq(self.i.valid & ~none & ~empty),
-            self.value.eq(Mux(counting, 0, unit)),
-            ended.eq(final & ~empty),
-            self.i.ready.eq(ended | (turned & final_part)),
-            self.done.eq(self.i.valid & ended & turned & ~none),
-            self.beyond.eq(self.i.valid & ended & ~turned),
-            self.short.eq(self.i.valid & Mux(ended, none, turned & final_part & last)),
-        ]
-        with m.If(self.begin):
-            m.d.sync += [left.eq(self.inputs), final.eq(~self.inputs[1:].any()), none.eq(~self.inputs.any())]
-            m.d.sync += [part.eq(0), final_part.eq(0), counting.eq(0)]
-        with m.Elif(self.i.valid):
-            with m.If(self.push):
-                m.d.sync += [left.eq(left - 1), final.eq(~left[2:].any() & ~left[:2].all())]
-            m.d.sync += zeros.eq(Mux(counting, zeros + 1, 1))
-            with m.If(turned):
+        ended = plain_register(m, self.ended, "ended_register")
+        missing = Signal(reset_less=True)
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += ended.eq(last)
+        with m.If(self.push):
+            m.d.sync += [left.eq(left - 1), final.eq(~left[2:].any() & ~left[:2].all())]
+        with m.FSM():
+            with m.State("IDLE"), m.If(self.begin):
+                m.next = "LOAD"
+            with m.State("LOAD"):
+                m.d.sync += unit.eq(Mux(self.wide, word.word_select(part[:1], 16), word.word_select(part, 8)))
+                with m.If(missing | (ended & (part == 0))):
+                    m.d.sync += missing.eq(1)
+                    m.next = "TELL"
+                with m.Elif(self.i.valid):
+                    m.d.comb += self.i.ready.eq(final_part)
+                    m.d.sync += [part.eq(Mux(final_part, 0, part + 1)), final_part.eq(Mux(self.wide, ~part[0], part == 2))]
+                    m.next = "ACT"
+            with m.State("ACT"):
+                m.d.comb += [self.push.eq(~counting), self.value.eq(unit)]
                 m.d.sync += [
-                    part.eq(part + 1),
-                    final_part.eq(Mux(self.wide, ~part[0], part == 2)),
-                    counting.eq(self.sparse & (unit == 0) & ~counting),
+                    counting.eq(~counting & self.sparse & (unit == 0)),
+                    zeros.eq(unit),
+                    too_many.eq(counting & (unit[:COUNT_BITS] > left)),
                 ]
+                m.next = "LOAD"
+                with m.If(counting & (unit[:COUNT_BITS] != 0)):
+                    m.next = "ZEROS"
+                with m.Elif(~counting & final):
+                    m.next = "END"
+            with m.State("ZEROS"):
+                m.d.comb += self.push.eq(1)
+                m.d.sync += zeros.eq(zeros - 1)
+                with m.If(final):
+                    m.next = "END"
+                with m.Elif(zeros == 1):
+                    m.next = "LOAD"
+            with m.State("END"):
+                m.d.comb += self.i.ready.eq(part != 0)
+                with m.If(self.i.valid | (part == 0)):
+                    m.next = "TELL"
+            with m.State("TELL"):
+                m.d.comb += [self.short.eq(missing), self.beyond.eq(too_many), self.done.eq(~missing & ~too_many)]
+                with m.If(self.begin):
+                    m.next = "LOAD"
+        with m.If(self.begin):
+            m.d.sync += [
+                left.eq(self.inputs),
+                final.eq(~self.inputs[1:].any()),
+                missing.eq(~self.inputs.any()),
+                *(flag.eq(0) for flag in (part, final_part, counting, too_many, ended)),
+            ]
         return m

@@ -282,13 +282,14 @@ class SerialDevice(wiring.Component):
                         m.next = "ANSWER"
             with m.State("INPUTS"):
                 m.d.comb += [reader.i.valid.eq(request.valid), request.ready.eq(reader.i.ready)]
-                m.d.sync += final.eq(last)
+                m.d.sync += final.eq(reader.ended)
                 with m.If(reader.done):
                     m.next = "RUN"
-                with m.If(reader.short):
-                    finish(Status.WRONG_LENGTH)
-                with m.If(reader.beyond):
-                    finish(Status.BAD_RUN)
+                with m.If(reader.short | reader.beyond):
+                    m.d.sync += [faults[Status.WRONG_LENGTH].eq(reader.short), faults[Status.BAD_RUN].eq(reader.beyond)]
+                    m.next = "DISCARD"
+                    with m.If(reader.ended):
+                        m.next = "ANSWER"
             with m.State("RUN"):
                 m.d.comb += engine.start.eq(1)
                 m.next = "RUNNING"

@@ -32,7 +32,7 @@ class Bench:
     Attributes
     ----------
     cycles : int
-        Those in which it was given a word.
+        From a sample's begin to its end.
     """
 
     def __init__(self, generator: random.Random) -> None:
@@ -50,21 +50,22 @@ class Bench:
         values: list[int] = []
         place = 0
         status = None
+        self.cycles = 0
         while status is None:
             valid = self.generator.random() >= pause
-            ctx.set(reader.i.payload.data, int(words[place]))
+            # Behind the packet's last word stands another packet.
+            ctx.set(reader.i.payload.data, int(words[place]) if place < len(words) else self.generator.getrandbits(32))
             ctx.set(reader.i.payload.last, place == len(words) - 1)
             ctx.set(reader.i.valid, valid)
             ends = {Status.DONE: ctx.get(reader.done), Status.WRONG_LENGTH: ctx.get(reader.short), Status.BAD_RUN: ctx.get(reader.beyond)}
-            if valid:
-                self.cycles += 1
-                if ctx.get(reader.push):
-                    values.append(ctx.get(reader.value))
-                place += ctx.get(reader.i.ready)
-            else:
-                assert not ctx.get(reader.push) and not any(ends.values())
+            self.cycles += 1
+            if ctx.get(reader.push):
+                values.append(ctx.get(reader.value))
+            taken = valid and ctx.get(reader.i.ready)
+            ended = place == len(words)
+            place += taken
             if any(ends.values()):
-                assert ctx.get(reader.i.ready)
+                assert not taken and ctx.get(reader.ended) == ended
                 (status,) = (status for status, end in ends.items() if end)
             await ctx.tick()
         return values, place, status
@@ -91,22 +92,23 @@ def test_equals_the_model(seed: int) -> None:
             assert got == (values.tolist(), *rest), (words.tolist(), inputs, wide, sparse)
             ends[got[-1]] += 1
         # Without inputs nothing is good.
-        assert await bench.read(ctx, np.zeros(2, dtype=np.uint32), 0, False, False, 0) == ([], 1, Status.WRONG_LENGTH)
+        assert await bench.read(ctx, np.zeros(2, dtype=np.uint32), 0, False, False, 0) == ([], 0, Status.WRONG_LENGTH)
 
     bench.run(compare)
     assert all(ends.values()), ends
 
 
 @pytest.mark.parametrize("wide", [False, True])
-def test_an_input_a_cycle(seed: int, wide: bool) -> None:
-    """But a zero of a sparse sample that stands alone takes two."""
+def test_throughput(seed: int, wide: bool) -> None:
+    """Two cycles for a unit, one for a zero that is counted, and two to end."""
     bench = Bench(random.Random(seed))
     values = np.array([0, 0, 0, 7, 9, 0, 0, 1, 0, 3, *[0] * 256])
 
     async def count(ctx) -> None:  # type: ignore[no-untyped-def]
-        for sparse, pack in ((False, pack_inputs), (True, pack_zero_runs)):
-            bench.cycles = 0
-            assert (await bench.read(ctx, pack(values, wide), len(values), wide, sparse, 0))[0] == values.tolist()
-            assert bench.cycles == len(values) + sparse
+        assert (await bench.read(ctx, pack_inputs(values, wide), len(values), wide, False, 0))[0] == values.tolist()
+        assert bench.cycles == 2 * len(values) + 2
+        assert (await bench.read(ctx, pack_zero_runs(values, wide), len(values), wide, True, 0))[0] == values.tolist()
+        # Runs of 3, 2, 1 and 256 zeros: the first of each is a unit, and a count another one.
+        assert bench.cycles == 2 * (4 + 2 * 4) + (2 + 1 + 0 + 255) + 2
 
     bench.run(count)
