@@ -76,7 +76,7 @@ class Device(wiring.Component):
         address, count = Signal(32, reset_less=True), Signal(16, reset_less=True)
         step, label = Signal(32, reset_less=True), Signal(INDEX_BITS, reset_less=True)
         part = Signal(range(max(lanes // 2, INSTRUCTION_WORDS, HELLO_WORDS)), reset_less=True)
-        wait = Signal(range(max(LaneArray.fetch_latency, PerformanceCounters.latency) + 3), reset_less=True)
+        wait = Signal(range(max(LaneArray.fetch_latency, PerformanceCounters.latency) + 4), reset_less=True)
         waited = Signal(reset_less=True)
         instruction = Signal(INSTRUCTION_BITS, reset_less=True)
         low, fetched = Signal(16, reset_less=True), Signal(16, reset_less=True)
@@ -101,7 +101,11 @@ class Device(wiring.Component):
         depth = Signal(range(1 << 21), reset_less=True)
         beyond = Signal(reset_less=True)
         settled = Signal(reset_less=True)
-        m.d.sync += [beyond.eq(address >= depth), settled.eq(1)]
+        # The address goes on in the cycle after it has been used, so that few signals stand before so many bits.
+        advance, shifts, full, stores = Signal(), Signal(), Signal(reset_less=True), Signal()
+        m.d.sync += [beyond.eq(address >= depth), settled.eq(~(advance | shifts | stores)), advance.eq(stores)]
+        with m.If(advance):
+            m.d.sync += [address.eq(address + 1), count.eq(count - 1)]
         # The argument decoded: there are many bits of it, and much hangs on them.
         in_space = {space: Signal(name=f"in_{space.name.lower()}", reset_less=True) for space in Space}
         m.d.sync += [flag.eq(argument == space) for space, flag in in_space.items()]
@@ -219,12 +223,9 @@ class Device(wiring.Component):
         chosen_register = Signal.like(written, reset_less=True)
         m.d.sync += chosen_register.eq(1 << address[: len(written).bit_length() - 1])
         # So does an instruction.
-        shifts, full, stores = Signal(), Signal(reset_less=True), Signal()
         m.d.sync += [shifts.eq(0), stores.eq(shifts & full), engine.program_enable.eq(stores)]
         with m.If(shifts):
             m.d.sync += instruction.eq(Cat(instruction[32:], register_word))
-        with m.If(stores):
-            m.d.sync += address.eq(address + 1)
 
         with m.Switch(part):
             for place, value in enumerate(Hello(MACHINE_VERSION, gateware_identity(), parameters).encode()):
@@ -313,13 +314,13 @@ class Device(wiring.Component):
                                     finish(Status.WRONG_LENGTH)
             for state, following in (("STORE WEIGHTS", "WRITE WEIGHTS"), ("STORE LAST WEIGHTS", "ANSWER")):
                 with m.State(state):
-                    m.d.sync += [engine.load_write.eq(1), address.eq(address + 1), settled.eq(0)]
+                    m.d.sync += [engine.load_write.eq(1), advance.eq(1), settled.eq(0)]
                     m.next = following
 
             with m.State("WRITE REGISTERS"):
                 m.d.comb += request.ready.eq(settled)
                 with m.If(request.valid & settled):
-                    m.d.sync += [address.eq(address + 1), settled.eq(0)]
+                    m.d.sync += [advance.eq(1), settled.eq(0)]
                     with m.If(last):
                         m.next = "ANSWER"
                     with m.If(beyond):
@@ -450,7 +451,7 @@ class Device(wiring.Component):
             with m.State("WAIT READ"):
                 m.d.sync += [
                     wait.eq(wait + 1),
-                    waited.eq(wait == Mux(in_space[Space.COUNTERS], PerformanceCounters.latency, NeuronUnit.read_latency) - 1),
+                    waited.eq(wait == Mux(in_space[Space.COUNTERS], PerformanceCounters.latency, NeuronUnit.read_latency)),
                     whole.eq(~in_space[Space.COUNTERS]),
                 ]
                 with m.If(waited):
@@ -468,13 +469,13 @@ class Device(wiring.Component):
                 with m.If(answer_ready):
                     m.d.sync += [high.eq(~high), whole.eq(1)]
                     with m.If(whole):
-                        m.d.sync += [high.eq(0), address.eq(address + 1), count.eq(count - 1)]
+                        m.d.sync += [high.eq(0), advance.eq(1)]
                         m.next = "WAIT READ"
                         with m.If(final_count):
                             m.next = "HEAD"
 
             with m.State("FETCH WEIGHTS"):
-                m.d.sync += [engine.fetch.eq(wait == 0), wait.eq(wait + 1), waited.eq(wait == LaneArray.fetch_latency + 1)]
+                m.d.sync += [engine.fetch.eq(wait == 1), wait.eq(wait + 1), waited.eq(wait == LaneArray.fetch_latency + 2)]
                 with m.If(waited):
                     m.d.sync += [part.eq(0), high.eq(0)]
                     m.next = "ANSWER WEIGHTS"
@@ -496,7 +497,7 @@ class Device(wiring.Component):
                     m.d.sync += [engine.load_step.eq(1), high.eq(0), part.eq(part + 1)]
                     m.next = "STEP WEIGHTS"
                     with m.If(full_word):
-                        m.d.sync += [address.eq(address + 1), count.eq(count - 1)]
+                        m.d.sync += advance.eq(1)
                         m.next = "FETCH WEIGHTS"
                         with m.If(answer.last):
                             m.next = "HEAD"

@@ -216,8 +216,10 @@ class Issuer(wiring.Component):
         first_block = Signal(reset_less=True)
         inner = Signal(INDEX_BITS, reset_less=True)
         inner_left = Signal(INDEX_BITS, reset_less=True)
-        # Pairs that a list under way must have for the next one to be issued: a lead is a cycle late, and the last is left for RUN.
+        # Of a list under way, the place of the pair after the next one, and how many pairs it must have for the next one to be issued: a
+        # lead is a cycle late, and the last is left for RUN.
         needed = Signal(INDEX_BITS, reset_less=True)
+        following = Signal(INDEX_BITS, reset_less=True)
         empty = Signal(reset_less=True)
         rows = Signal(range(lanes + 1), reset_less=True)
         final = Signal(reset_less=True)
@@ -320,7 +322,7 @@ class Issuer(wiring.Component):
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.issuing.eq(0)
-                m.d.sync += [inner.eq(0), needed.eq(3), empty.eq(0), look.eq(LOOK - 2)]
+                m.d.sync += [inner.eq(0), following.eq(1), needed.eq(3), empty.eq(0), look.eq(LOOK - 2)]
                 with m.If(self.start):
                     m.next = "BEGIN"
             with m.State("BEGIN"):
@@ -340,7 +342,7 @@ class Issuer(wiring.Component):
             with m.State("REST"):
                 m.d.sync += [
                     inner_left.eq(length - inner),
-                    single.eq(length == inner + 1),
+                    single.eq(length == following),
                     self.event_skipped_sources.eq(now.columns - length),
                 ]
                 m.next = "RUN"
@@ -353,7 +355,7 @@ class Issuer(wiring.Component):
                 m.d.sync += lead.eq(self.length >= needed)
                 m.d.comb += issue.eq(lead)
                 with m.If(issue):
-                    m.d.sync += [inner.eq(inner + 1), needed.eq(needed + 1)]
+                    m.d.sync += [inner.eq(inner + 1), following.eq(following + 1), needed.eq(needed + 1)]
                 with m.If(~list_follows):
                     m.d.comb += issue.eq(0)
                     m.d.sync += look.eq(LOOK - 2)
