@@ -18,8 +18,6 @@ SAMPLES: Final = 32
 """Samples of a request at the most: its answer comes when all are learned."""
 SAMPLE_WORDS: Final = 1024
 """Words of all samples of a request at the most, unless a single one is longer."""
-PATIENT: Final = 8
-"""Samples of a request above which its answer is given time for each of them: a twin may take a second for one."""
 
 _REASONS: Final = {
     Status.UNKNOWN_COMMAND: "it does not know the command; the bitstream is older than this program, build it again",
@@ -72,8 +70,6 @@ class Request(NamedTuple):
     body: Words
     what: str
     """What the request is for, as an error message names it."""
-    patience: float = 1.0
-    """How many times as long as others its answer may take."""
 
 
 class _Pending(NamedTuple):
@@ -91,7 +87,7 @@ class Exchange:
     transport : Transport
         The line; owned and closed from here, also when the constructor raises.
     timeout : float
-        Seconds to wait for one answer; longer for one to many samples.
+        Seconds to wait for one answer.
     window : int
         Requests in flight, 1 to 128.
 
@@ -214,8 +210,7 @@ class Exchange:
                 head = [] if step is None else [words(step + done)]
                 sizes.append(len(group))
                 done += len(group)
-                patience = max(len(group) / PATIENT, 1.0)
-                yield Request(command, argument, np.concatenate([*head, *group]), f"{len(group)} samples", patience)
+                yield Request(command, argument, np.concatenate([*head, *group]), f"{len(group)} samples")
 
         results = [words()]
         for answer in self.run(requests()):
@@ -236,7 +231,7 @@ class Exchange:
     def _answer(self, pending: _Pending) -> Words:
         command, what = pending.request.command, pending.request.what
         try:
-            answer = self._transport.receive(self._timeout * pending.request.patience)
+            answer = self._transport.receive(self._timeout)
         except LinkError as error:
             raise LinkError(f"waiting for the answer to {command.name} ({what}): {error}") from None
         head = int(answer[0]) if len(answer) else 0
