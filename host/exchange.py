@@ -14,8 +14,8 @@ from ..firmware.protocol import ANSWER, STATUS_SHIFT, STEP_BITS, WRONG, Command,
 
 PACKET_WORDS: Final = 256
 """Words of the longest packet that loads or reads memory, unless a single item is longer."""
-SAMPLES: Final = 32
-"""Samples of a request at the most: its answer comes when all are learned."""
+SAMPLES: Final = 2
+"""Samples of a request at the most. More take fewer bytes, but more is under way then, and goes again when a frame is lost."""
 SAMPLE_WORDS: Final = 1024
 """Words of all samples of a request at the most, unless a single one is longer."""
 

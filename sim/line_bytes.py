@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the bytes of a byte link are for: inputs and labels, and what carries them."""
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from ..firmware.framing import ESCAPE, FLAG, Deframer, Header, Kind
@@ -84,11 +84,6 @@ class LineBytes:
     def total(self) -> int:
         """All bytes on the line."""
         return self.framing + self.bare + self.escapes + self.packets
-
-    @classmethod
-    def joined(cls, *ways: "LineBytes") -> "LineBytes":
-        """Both directions as one."""
-        return cls(*(sum(parts) for parts in zip(*map(astuple, ways), strict=True)))
 
     def cost(self, useful: float) -> float:
         """The share of all bytes that are not among so many useful ones."""
