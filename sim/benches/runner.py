@@ -25,7 +25,7 @@ from ...rtl_gen.primitives.technology import Technology
 Simulator = Literal["verilator", "icarus"]
 
 COVERAGE: Final = "FRENN_COVERAGE"
-"""Environment variable: a folder to which a bench on Verilator leaves what it has covered, see ``bench/coverage.py``."""
+"""Environment variable: a folder in which a bench on Verilator leaves its Verilog and what it has covered, see ``bench/coverage.py``."""
 
 SIMULATORS: Final[tuple[Simulator, ...]] = ("verilator", "icarus")
 
@@ -84,7 +84,8 @@ def run(
     runtime = build_dir.parent / "verilator-runtime"
     shared = sorted(map(str, runtime.glob("*.o")))
     arguments = ["-Wno-fatal", "-Wno-lint", "-Wno-style", "--quiet"] if simulator == "verilator" else []
-    if simulator == "verilator" and COVERAGE in os.environ:
+    covering = simulator == "verilator" and COVERAGE in os.environ
+    if covering:
         arguments += ["--coverage-line", "--coverage-toggle"]
     if simulator == "verilator" and shared:
         arguments += ["-LDFLAGS", " ".join(shared)]
@@ -118,6 +119,10 @@ def run(
         except (SystemExit, RuntimeError) as error:
             failed, count = 1, 1
             print(f"the simulator ended with {error}")
+    if covering:
+        left = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=os.environ[COVERAGE]))
+        for path in (source, build_dir / "coverage.dat"):
+            shutil.copy(path, left)
     if failed or not count:
         pytest.fail(f"{bench} on {simulator}: {failed} of {count} tests failed; rerun with --seed {seed}", pytrace=False)
 

@@ -12,11 +12,10 @@ from amaranth.hdl import Module, Mux, Signal, Value
 from frenn.firmware.formats import Format
 from frenn.firmware.isa import ARRAY_OPS, Op
 from frenn.firmware.parameters import EngineParameters
-from frenn.rtl_gen.event_list import EventList
 from frenn.rtl_gen.issuer import LOOK, Issuer
 from frenn.rtl_gen.neurons import LIST_LATENCY
 from frenn.rtl_gen.pipeline import delay
-from proofs import AnyMemory, Bench, ongoing, plant, prove, refute
+from proofs import Bench, ongoing, plant, prove, refute
 
 LANES = 4
 PARAMETERS = EngineParameters(
@@ -38,7 +37,8 @@ ROWS, COLUMNS = 3 * LANES, 7
 READ = 1 + LIST_LATENCY
 """Cycles from the choice of a source until the list gives it; its command goes out in the cycle after the next."""
 DEPTH = READ + 3
-FAULT_DEPTH = 22
+FAULT_DEPTH = 26
+NEVER = "no update is ever asked for"
 
 
 def build(component: Any = Issuer) -> Bench:
@@ -148,9 +148,31 @@ def build(component: Any = Issuer) -> Bench:
     bench.claim("an entry is of the list", ~here | ((dut.list_address >= source) & (dut.list_address < source + columns)))
     column, width = ago(now.column, READ + 2), ago(now.columns, READ + 2)
     inside = (command.column - column)[: len(command.column)] < width
+    bench.claim(NEVER, ~(command.valid & command.update))
     bench.claim("a random word is of the block", ~(command.valid & command.update) | inside)
     return bench
 
 
 def test_every_walk(tmp_path: Path) -> None:
-    prove(build(), tmp_path, depth=DEPTH)
+    bench = build()
+    del bench.claims[NEVER]
+    prove(bench, tmp_path, depth=DEPTH)
+
+
+def test_some_walk(tmp_path: Path) -> None:
+    """The assumptions leave commands."""
+    refute(build(), tmp_path, depth=FAULT_DEPTH, claim=NEVER)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "claim"),
+    [
+        ("base.eq(base + now.columns)", "base.eq(base + now.columns + 1)", "an address is in the weight block"),
+        ("final.eq(left <= lanes)", "final.eq(left < lanes)", "a row is of the layer"),
+        ("lead.eq(self.length > inner + 2)", "lead.eq(self.length >= inner)", "an entry is of the list"),
+        ('delay(m, self.start, read, "begun")', 'delay(m, self.start, read - 3, "begun")', "a random word is of the block"),
+    ],
+    ids=["stride", "one block more", "ahead of the list", "too early"],
+)
+def test_fault(tmp_path: Path, old: str, new: str, claim: str) -> None:
+    refute(build(plant(Issuer, (old, new))), tmp_path, depth=FAULT_DEPTH, claim=claim)
