@@ -172,6 +172,9 @@ def _environment(simulator: Simulator, *, runtime_compiled: bool) -> Iterator[No
             patch.setenv("VERILATOR_ROOT", str(root))
             patch.setenv("PATH", str(root / "bin"), prepend=os.pathsep)
             variables = {**_MAKE_VARIABLES, "PYTHON3": sys.executable}
+            if COVERAGE in os.environ:
+                # Counters make so much code that it takes longer to optimise than to run.
+                variables |= {"OPT_FAST": "-O0"}
             if runtime_compiled:
                 variables |= {"VM_GLOBAL_FAST": "", "VM_GLOBAL_SLOW": ""}
             patch.setenv("MAKEFLAGS", " ".join(["s", *(f"{key}={value}" for key, value in variables.items())]))

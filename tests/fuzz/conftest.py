@@ -9,6 +9,8 @@ from hypothesis import HealthCheck, settings
 
 PATIENCE = 600
 """Seconds after which a test hangs: far more than any takes."""
+MORE = 20
+"""And as many for each example that is asked for."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -27,7 +29,7 @@ def no_hang(request: pytest.FixtureRequest) -> Iterator[None]:
     def stop(number: int, frame: object) -> None:
         raise TimeoutError(f"{request.node.name} hangs")
 
-    patience = max(PATIENCE, request.config.getoption("--examples") or 0)
+    patience = PATIENCE + MORE * (request.config.getoption("--examples") or 0)
     before = signal.signal(signal.SIGALRM, stop)
     signal.alarm(patience)
     yield
