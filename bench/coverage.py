@@ -165,7 +165,7 @@ def gateware_table(components: dict[str, Points]) -> list[str]:
     for name, points in sorted(components.items()):
         rows.append(f"| `{name}` | {' | '.join(percent(*points.share(kind)) for kind in KINDS)} |")
     sums = [[sum(values) for values in zip(*(points.share(kind) for points in components.values()), strict=True)] for kind in KINDS]
-    told = [f"{percent(*pair)} of {pair[1]}" if pair else "" for pair in sums]
+    told = [f"{percent(*pair)} of {pair[1]}" if any(pair) else "" for pair in sums]
     return [*rows, f"| all | {' | '.join(told)} |"]
 
 
