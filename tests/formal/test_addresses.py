@@ -36,7 +36,7 @@ ROWS, COLUMNS = 3 * LANES, 7
 """Of the largest block: as a length has 12 bits whatever the block, more would be alike."""
 READ = 1 + LIST_LATENCY
 """Cycles from the choice of a source until the list gives it; its command goes out in the cycle after the next."""
-DEPTH = READ + 3
+DEPTH = READ + 4
 FAULT_DEPTH = 26
 NEVER = "no update is ever asked for"
 
