@@ -155,7 +155,7 @@ class Image:
         try:
             table = json.loads(metadata[METADATA_KEY])
             version, digest = table["version"], table.pop("sha256")
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, RecursionError):
             raise ImageError("is no image of frenn; give the image.safetensors of a run") from None
         if version != IMAGE_VERSION:
             raise ImageError(f"is an image of version {version}, this program reads version {IMAGE_VERSION}; write it again")

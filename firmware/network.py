@@ -418,6 +418,7 @@ def parse_network(text: str, default_name: str = "network") -> Network:
     """Build a network from the text of a network file; see `load_network`."""
     try:
         table = tomllib.loads(text)
+        _check_integers(table)
     except (ValueError, RecursionError) as error:  # a TOMLDecodeError is a ValueError, and so is an integer of too many digits
         raise NetworkError(f"is no TOML: {error}") from None
     _known(
@@ -459,6 +460,14 @@ def parse_network(text: str, default_name: str = "network") -> Network:
         Learning(**learning),
         table.get("seed", 1),
     )
+
+
+def _check_integers(value: Any) -> None:
+    """Refuse what TOML refuses and its reader does not: Python cannot even print an integer of thousands of digits."""
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        if isinstance(item, int) and not -(1 << 63) <= item < 1 << 63:
+            raise ValueError("an integer has more than 64 bits")
+        _check_integers(item)
 
 
 def _name_layers(entries: Any, activation: str) -> tuple[Layer, ...]:

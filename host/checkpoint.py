@@ -132,7 +132,7 @@ class Checkpoint:
             found, version = table.pop("sha256"), table["version"]
         except OSError as error:
             raise CheckpointError(f"cannot read the checkpoint {path}: {error.strerror or 'no such file'}") from None
-        except (SafetensorError, KeyError, TypeError, ValueError, AttributeError):
+        except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError):
             raise TornError(f"{path} is torn or no checkpoint") from None
         if found != _digest(table, tensors):
             raise TornError(f"{path} is torn: its content is not what was written")

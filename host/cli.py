@@ -55,7 +55,7 @@ def _check_python() -> None:
 
 
 def _fail(message: str) -> int:
-    print(f"frenn: error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"frenn: error: {FrennError(message)}", file=sys.stderr)
     return FAILED
 
 

@@ -17,6 +17,7 @@ from ..firmware.errors import FrennError
 from ..firmware.files import write_atomic
 from ..firmware.image import METADATA_KEY, Image
 from ..firmware.network import Network, parse_network
+from ..firmware.parameters import EngineParameters
 from .checkpoint import Checkpoint, Checkpoints, Identity
 from .interruption import uninterrupted
 from .lock import Lock
@@ -30,6 +31,24 @@ METRICS: Final = "metrics.jsonl"
 WEIGHTS: Final = "weights.safetensors"
 PICTURE: Final = "learning-curve.png"
 CHECKPOINTS: Final = "checkpoints"
+
+
+_KINDS: Final[dict[str, type | tuple[type, ...]]] = {
+    "name": str,
+    "seed": int,
+    "epochs": int,
+    "engine": dict,
+    "data": str,
+    "data_dir": (str, type(None)),
+    "samples": int,
+    "test_samples": int,
+    "target": str,
+    "link": str,
+    "verify": bool,
+    "checkpoint_every": int,
+    "data_sha256": str,
+}
+"""Types of the options by which a run is read and gone on with."""
 
 
 class RunError(FrennError):
@@ -194,7 +213,7 @@ class RunFolder:
 def complete(path: Path, epochs: int) -> bool:
     """Whether the run in a folder is over: so many epochs are recorded, and no checkpoint is left."""
     metrics = path / METRICS
-    return metrics.is_file() and len(metrics.read_text().splitlines()) == epochs and not Checkpoints(path / CHECKPOINTS).paths()
+    return metrics.is_file() and len(metrics.read_bytes().splitlines()) == epochs and not Checkpoints(path / CHECKPOINTS).paths()
 
 
 def free_path(parent: Path, stem: str) -> Path:
@@ -241,7 +260,7 @@ def load_weights(path: Path, network: Network) -> list[IntArray]:
 
 
 def load_run(path: Path) -> tuple[Network, dict[str, Any]]:
-    """Network, as it was trained, and options of a run folder.
+    """Network, as it was trained, and options of a run folder; those that are there have the types that they are written with.
 
     Raises
     ------
@@ -251,12 +270,17 @@ def load_run(path: Path) -> tuple[Network, dict[str, Any]]:
     try:
         text = (path / NETWORK).read_bytes().decode()
         options = json.loads((path / OPTIONS).read_bytes())
-        if missing := {"name", "seed", "epochs", "engine", "data", "data_dir"} - set(options):
+        if missing := {"name", "seed", "epochs", "engine", "data", "data_dir", "test_samples"} - set(options):
             raise RunError(f"{OPTIONS} lacks {', '.join(sorted(missing))}")
+        for name, kind in _KINDS.items():
+            value = options.get(name)
+            if name in options and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)):
+                raise RunError(f"{OPTIONS}: {name} is {value!r}")
+        EngineParameters.from_dict(options["engine"])
         network = with_options(parse_network(text, default_name=options["name"]), options["seed"], options["epochs"])
     except OSError as error:
         raise RunError(f"{path} is no run folder: cannot read {error.filename}: {error.strerror}") from None
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, AttributeError, RecursionError) as error:
         raise RunError(f"{path} is no run folder of this version: {error}") from None
     return network, options
 

