@@ -13,7 +13,7 @@ from ..firmware.isa import Instruction, Op
 from ..firmware.parameters import EngineParameters
 from .drives import PASS, STREAMS, SUM_LATENCY
 from .event_list import INDEX_BITS
-from .instruction import INSTRUCTION
+from .instruction import INSTRUCTION, TAGS
 from .lane_array import LaneArray, command_signature
 from .neurons import LIST_LATENCY
 from .pipeline import delay, plain_register
@@ -38,15 +38,19 @@ class Issuer(wiring.Component):
     Ports
     -----
     start, instruction : In
-        Execute; only while not `issuing`, and when the tag that is not `latest` is `complete`.
+        Execute; only while not `issuing`, and when the tag after `latest` is `complete`.
     rate : In
         Minus log2 of the learning rate.
     issuing : Out
         Commands are still to come.
     latest : Out
         Tag of the last instruction that began; tags take turns.
-    complete : Out, 2
+    begins : Out, TAGS
+        By tag: an instruction begins.
+    complete : Out, TAGS
         By tag: the instruction's sums are in the drives, its weights in the memory.
+    summing, targets : Out, TAGS
+        By tag: sums are under way, and for which drives.
     learning : Out
         An update is not complete.
     current : Out
@@ -86,12 +90,15 @@ class Issuer(wiring.Component):
                 "instruction": In(INSTRUCTION),
                 "rate": In(5),
                 "issuing": Out(1),
-                "latest": Out(1),
-                "complete": Out(2),
+                "latest": Out(range(TAGS)),
+                "begins": Out(TAGS),
+                "complete": Out(TAGS),
+                "summing": Out(TAGS),
+                "targets": Out(data.ArrayLayout(INSTRUCTION["target"].shape, TAGS)),
                 "learning": Out(1),
                 "current": Out(INSTRUCTION),
                 "command": Out(command_signature(parameters)),
-                **{f"{name}_tag": In(1) for name in STREAMS},
+                **{f"{name}_tag": In(range(TAGS)) for name in STREAMS},
                 **{f"{name}_target": Out(neurons) for name in STREAMS},
                 **{f"{name}_shift": Out(6) for name in STREAMS},
                 "list_full": Out(1),
@@ -282,6 +289,7 @@ class Issuer(wiring.Component):
                 left.eq(left - lanes),
                 turn.eq(turn + ROW_ROTATION * lanes % RANDOM_BITS),
             ]
+        following = Mux(self.latest == TAGS - 1, 0, self.latest + 1)
         look = Signal(range(LOOK))
         m.d.sync += [lead.eq(0), self.event_skipped_sources.eq(0), self.event_skipped_columns.eq(0)]
         m.d.comb += self.issuing.eq(1)
@@ -292,7 +300,7 @@ class Issuer(wiring.Component):
                 with m.If(self.start):
                     m.d.sync += [
                         now.eq(given),
-                        self.latest.eq(~self.latest),
+                        self.latest.eq(following),
                         transposed.eq(given.op == Op.TRANSPOSED),
                         update.eq(given.op == Op.UPDATE),
                         forward.eq(given.op == Op.FORWARD),
@@ -383,13 +391,18 @@ class Issuer(wiring.Component):
             m.d.sync += [forward_hold.eq(max(later + 1 + SUM_LATENCY, 0)), transposed_hold.eq(1 + SUM_LATENCY)]
 
         # What is complete: every command is out, and the last one has arrived.
-        for tag in range(2):
+        for tag in range(TAGS):
             target = Signal(range(parameters.neuron_depth), name=f"target_{tag}", reset_less=True)
             shift = Signal(6, name=f"shift_{tag}", reset_less=True)
             pending, learns = Signal(name=f"pending_{tag}"), Signal(name=f"learns_{tag}", reset_less=True)
             drain = Signal(range(max(forward_drain + lanes, transposed_drain, update_drain) + 1), name=f"drain_{tag}")
             here = self.latest == tag
-            with m.If(self.start & ~here):
+            m.d.comb += [
+                self.begins[tag].eq(self.start & (following == tag)),
+                self.summing[tag].eq(pending & ~learns),
+                self.targets[tag].eq(target),
+            ]
+            with m.If(self.begins[tag]):
                 m.d.sync += [pending.eq(1), learns.eq(given.op == Op.UPDATE), target.eq(given.target), shift.eq(given.shift)]
             with m.Elif((drain == 0) & ~(self.issuing & here)):
                 m.d.sync += pending.eq(0)

@@ -4,7 +4,7 @@
 from typing import Final
 
 import numpy as np
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out, connect, flipped
@@ -15,7 +15,7 @@ from ..firmware.parameters import EngineParameters
 from .activation import Activation
 from .drives import STREAMS, Drives
 from .event_list import INDEX_BITS, EventList
-from .instruction import INSTRUCTION
+from .instruction import INSTRUCTION, TAGS
 from .lane_array import row_signature, sum_signature
 from .output_error import OutputError
 from .pipeline import delay, plain_register
@@ -59,13 +59,11 @@ class NeuronUnit(wiring.Component):
         Drives are still wanted.
     current : Out
         The instruction under way, or the last one.
-    follows : In
-        At ``start``: the drives are those that the array instruction with the tag `follow_tag` sums up.
-    follow_tag : In
-        At ``start``.
-    complete : In, 2
+    awaits, follow_tag : In
+        At ``start``: by tag, the array's instructions that sum up the drives, and the last of them.
+    complete : In, TAGS
         By tag: all sums of the array's instruction are in the memory.
-    sums_begin : In, 2
+    sums_begin : In, TAGS
         By tag: an instruction of the array begins.
     label : In
         Target of the sample, for ERROR.
@@ -123,10 +121,10 @@ class NeuronUnit(wiring.Component):
                 "idle": Out(1),
                 "reading": Out(1),
                 "current": Out(INSTRUCTION),
-                "follows": In(1),
-                "follow_tag": In(1),
-                "complete": In(2),
-                "sums_begin": In(2),
+                "awaits": In(TAGS),
+                "follow_tag": In(range(TAGS)),
+                "complete": In(TAGS),
+                "sums_begin": In(TAGS),
                 "label": In(INDEX_BITS),
                 "skip_sources": In(1),
                 **{name: In(sum_signature(parameters)) for name in STREAMS},
@@ -202,7 +200,7 @@ class NeuronUnit(wiring.Component):
             m.d.comb += [getattr(drives, f"{name}_{part}").eq(getattr(self, f"{name}_{part}")) for part in ("target", "shift")]
 
         # How many drives of each array instruction are complete.
-        totals = [Signal(INDEX_BITS, name=f"total_{tag}", reset_less=True) for tag in range(2)]
+        totals = [Signal(INDEX_BITS, name=f"total_{tag}", reset_less=True) for tag in range(TAGS)]
         for tag, total in enumerate(totals):
             with m.If(self.sums_begin[tag]):
                 m.d.sync += total.eq(0)
@@ -214,7 +212,7 @@ class NeuronUnit(wiring.Component):
         left = Signal(INDEX_BITS, reset_less=True)
         walk = Signal(range(depth), reset_less=True)
         walked_so_far = Signal(INDEX_BITS, reset_less=True)
-        following, follow_tag = Signal(), Signal(reset_less=True)
+        awaited, following, follow_tag = Signal(TAGS), Signal(), Signal.like(self.follow_tag, reset_less=True)
         ahead = Signal()
         drain = Signal(range(DRAIN + 1))
         m.submodules.error = error = OutputError(parameters.drive_bits, read_latency=1 + Drives.latency)
@@ -224,11 +222,12 @@ class NeuronUnit(wiring.Component):
             self.reading.eq(walking | erring),
             stepping.eq(walking & (ahead | ~following)),
         ]
-        total = Mux(follow_tag, totals[1], totals[0])
         # Seen a cycle late, so one more must be there.
-        m.d.sync += ahead.eq(total > walked_so_far + 1)
-        with m.If(Mux(follow_tag, self.complete[1], self.complete[0])):
-            m.d.sync += following.eq(0)
+        m.d.sync += [
+            ahead.eq(Array(totals)[follow_tag] > walked_so_far + 1),
+            awaited.eq(awaited & ~self.complete),
+            following.eq((awaited & ~self.complete).any()),
+        ]
         with m.If(drain != 0):
             m.d.sync += drain.eq(drain - 1)
         with m.If(stepping):
@@ -244,7 +243,8 @@ class NeuronUnit(wiring.Component):
                 walk.eq(self.instruction.target),
                 left.eq(self.instruction.rows),
                 walked_so_far.eq(0),
-                following.eq(self.follows),
+                awaited.eq(self.awaits),
+                following.eq(self.awaits.any()),
                 follow_tag.eq(self.follow_tag),
                 ahead.eq(0),
                 of_sweep.eq(self.sweep),
