@@ -15,7 +15,7 @@ from .instruction import TAGS
 from .interlock import Interlock, Units
 from .issuer import ISSUE, LOOK
 from .lane_array import LaneArray
-from .neurons import DRAIN, TOLD
+from .neurons import DRAIN, ERROR_DRAIN, TOLD
 from .output_error import OutputError
 from .primitives.block_memory import BlockMemory
 from .sequencer import FETCH, Sequencer
@@ -296,7 +296,7 @@ class _Issuer:
                 state = "FOLLOW"
         elif self.state == "LIST":
             if self.look == 0:
-                state = "REST" if self.inner else "BLOCK"
+                state = "BLOCK"
             self.look -= 1
         elif self.state == "REST":
             self.inner_left, state = self.length - self.inner, "RUN"
@@ -306,7 +306,7 @@ class _Issuer:
         elif self.state == "FOLLOW":
             lead = neurons.length(now) > self.inner + 2
             if not self.list_follows:
-                self.look, state = LOOK - 2, "LIST"
+                state = "REST" if self.inner else "BLOCK"
             self.inner += issue
         elif self.state == "CHOOSE":
             self.inner, self.inner_left, self.apart, state = 0, self.length, PASS - 2, "RUN"
@@ -466,7 +466,7 @@ class _Neurons:
             engine.later[done + 1].append(self._erred)
 
     def _erred(self) -> None:
-        self.erring, self.drain = False, DRAIN
+        self.erring, self.drain = False, ERROR_DRAIN
 
     def _told(self) -> None:
         """A neuron's result has been written."""

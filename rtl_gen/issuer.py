@@ -230,8 +230,6 @@ class Issuer(wiring.Component):
         some = Signal(reset_less=True)
         active = Signal(reset_less=True)
         m.d.sync += [
-            length.eq(Mux(transposed, now.columns, self.count)),
-            some.eq(self.count != 0),
             rows.eq(Mux(left > lanes, lanes, left)),
             final.eq(left <= lanes),
         ]
@@ -292,6 +290,9 @@ class Issuer(wiring.Component):
         following = Mux(self.latest == TAGS - 1, 0, self.latest + 1)
         look = Signal(range(LOOK))
         m.d.sync += [lead.eq(0), self.event_skipped_sources.eq(0), self.event_skipped_columns.eq(0)]
+        # A list that is written has its whole length when the walk ends; the next walk may begin another one then.
+        with m.If(list_follows):
+            m.d.sync += [length.eq(self.length), some.eq(self.length != 0)]
         m.d.comb += self.issuing.eq(1)
         with m.FSM():
             with m.State("IDLE"):
@@ -312,19 +313,18 @@ class Issuer(wiring.Component):
                     ]
                     m.next = "BEGIN"
             with m.State("BEGIN"):
-                # The walk may end in any cycle; whoever follows its list leaves by way of the list's length.
+                # The walk may end in any cycle.
                 with m.If(transposed):
+                    m.d.sync += length.eq(now.columns)
                     m.next = "BLOCK"
                 with m.Elif(~list_follows):
                     m.next = "LIST"
                 with m.Elif(forward):
                     m.next = "FOLLOW"
             with m.State("LIST"):
-                m.d.sync += look.eq(look - 1)
+                m.d.sync += [look.eq(look - 1), length.eq(self.count), some.eq(self.count != 0)]
                 with m.If(look == 0):
                     m.next = "BLOCK"
-                    with m.If(inner != 0):
-                        m.next = "REST"
             with m.State("REST"):
                 m.d.sync += [
                     inner_left.eq(length - inner),
@@ -347,8 +347,9 @@ class Issuer(wiring.Component):
                     m.d.sync += inner.eq(inner + 1)
                 with m.If(~list_follows):
                     m.d.comb += issue.eq(0)
-                    m.d.sync += look.eq(LOOK - 2)
-                    m.next = "LIST"
+                    m.next = "BLOCK"
+                    with m.If(inner != 0):
+                        m.next = "REST"
             with m.State("CHOOSE"):
                 m.d.sync += [inner.eq(0), inner_left.eq(length), single.eq(length <= 1), empty.eq(length == 0)]
                 with m.If(active):

@@ -38,6 +38,8 @@ TOLD: Final = COMPARED + 1
 """... to whether it is one."""
 DRAIN: Final = TOLD + 3
 """Cycles from the last neuron's address until lists, rows and flags may be read."""
+ERROR_DRAIN: Final = BlockMemory.latency + 5
+"""... from the last element of an output error."""
 
 
 class NeuronUnit(wiring.Component):
@@ -103,7 +105,7 @@ class NeuronUnit(wiring.Component):
     event_... : Out
         Pulses for the performance counters.
 
-    Throughput one neuron a cycle. ERROR and PREDICT take `DRAIN` cycles and one more than `OutputError`, the others
+    Throughput one neuron a cycle. ERROR and PREDICT take `ERROR_DRAIN` cycles and one more than `OutputError`, the others
     ``rows + DRAIN`` unless they wait for sums. `Drives.model`, `model_activate`, `model_deviate` and `OutputError.model` say
     what comes out.
     """
@@ -272,7 +274,7 @@ class NeuronUnit(wiring.Component):
         with m.If(error.done & of_sample):
             m.d.sync += self.prediction.eq(error.prediction)
         with m.If(error.done):
-            m.d.sync += [erring.eq(0), drain.eq(DRAIN)]
+            m.d.sync += [erring.eq(0), drain.eq(ERROR_DRAIN)]
         error_address = Signal(range(depth), reset_less=True)
         m.d.sync += error_address.eq(instruction.target + error.index)
         m.d.comb += drives.read_address.eq(Mux(erring, error_address, walk))

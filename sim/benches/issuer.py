@@ -481,12 +481,11 @@ class _Episode:
         look, free, apart = given.start + 2, max(self.forward_free, issued + rows + 1), 0
         if op != Op.TRANSPOSED:
             if op == Op.FORWARD and given.list_follows:
-                look = self._follow(given, walked, times)
+                look = self._follow(given, walked, times) + 1
             elif given.list_follows:
-                look = walked
+                look = walked + LOOK
             else:
-                look = given.start + 1
-            look += LOOK
+                look = given.start + 1 + LOOK
         for block in range(-(-instruction.rows // lanes)):
             if len(times) == len(given.commands):
                 break
@@ -524,7 +523,7 @@ class _Episode:
         return look > issued + 1 and place < rows and (bank + place - given.instruction.target) % 2 == 0
 
     def _follow(self, given: _Given, walked: int, times: list[int]) -> int:
-        """Add the commands that are chosen while the list is written; the cycle in which its length is asked for."""
+        """Add the commands that are chosen while the list is written; the cycle in which its length is known."""
         now, lead = given.start + 2, False
         while now < walked:
             ahead = self.history[now].lengths[given.instruction.full] > len(times) + 2

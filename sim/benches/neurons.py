@@ -12,7 +12,7 @@ from ...firmware.arithmetic import ACTIVATIONS, LOGIT_BITS, SLOPE_FRACTION, IntA
 from ...firmware.isa import WALK_OPS, Instruction, Op
 from ...rtl_gen.drives import PASS, STREAMS, SUM_LATENCY, Drives
 from ...rtl_gen.instruction import TAGS
-from ...rtl_gen.neurons import DRAIN, LIST_LATENCY, NeuronUnit
+from ...rtl_gen.neurons import DRAIN, ERROR_DRAIN, LIST_LATENCY, NeuronUnit
 from ...rtl_gen.output_error import ERROR_BITS, OutputError
 from .cycles import Cycles, engine_parameters, spread, wrap
 
@@ -442,7 +442,7 @@ class _Unit:
             assert steps == reads, note
             assert busy == steps[-1] - schedule.start + DRAIN, note
         if instruction.op == Op.PREDICT:
-            assert busy == OutputError.latency(instruction.rows, 1 + Drives.latency, 0, True) + DRAIN + 1, note
+            assert busy == OutputError.latency(instruction.rows, 1 + Drives.latency, 0, True) + ERROR_DRAIN + 1, note
         self._remember(instruction, values, changes, of_sweep)
         for later in range(now + 1, schedule.end + SUM_LATENCY):
             await self.bench.step({**schedule.inputs(later), "instruction": self._noise()})
