@@ -11,10 +11,11 @@ from ..firmware.compiler import Program
 from ..firmware.isa import ARRAY_OPS, NEURON_OPS, OUTPUT_OPS, WALK_OPS, Instruction, Op
 from ..firmware.parameters import EngineParameters
 from .drives import PASS, SUM_LATENCY, Drives
+from .instruction import TAGS
 from .interlock import Interlock, Units
 from .issuer import ISSUE, LOOK
 from .lane_array import LaneArray
-from .neurons import DRAIN, TOLD
+from .neurons import DRAIN, ERROR_DRAIN, TOLD
 from .output_error import OutputError
 from .primitives.block_memory import BlockMemory
 from .sequencer import FETCH, Sequencer
@@ -128,7 +129,6 @@ class _Engine:
             given, may = instruction, allowed
             start_array, start_neurons, array, serial = array, serial, False, False
             allowed = Interlock.model(instruction, self.units())
-            follows = may["follows"]
             fetches = waited == FETCH - 1
             waited = min(waited + 1, FETCH - 1)
             if state == "FETCH":
@@ -151,7 +151,7 @@ class _Engine:
             self._account(given)
             latest = issuer.latest
             issuer.step(given if start_array else None)
-            neurons.step(given if start_neurons else None, follows, latest)
+            neurons.step(given if start_neurons else None, may, latest)
             self.now += 1
             if state == "EXECUTE" and neurons.idle and issuer.undisturbed() > 0:
                 # What the interlock says in the next cycle and in all that follow.
@@ -177,14 +177,14 @@ class _Engine:
         self.account.lane_cycles[key] += cycles * issuer.rows
 
     @staticmethod
-    def _may(instruction: Instruction, may: dict[str, bool]) -> bool:
+    def _may(instruction: Instruction, may: dict[str, int]) -> bool:
         if instruction.op in ARRAY_OPS:
-            return may["array_may"]
+            return bool(may["array_may"])
         if instruction.op in NEURON_OPS:
-            return may["neurons_may"]
+            return bool(may["neurons_may"])
         if instruction.op == Op.STOP_IF_RIGHT:
-            return may["neurons_idle"]
-        return instruction.op != Op.END or may["all_idle"]
+            return bool(may["neurons_idle"])
+        return instruction.op != Op.END or bool(may["all_idle"])
 
     def units(self) -> Units:
         """What the units say in this cycle."""
@@ -192,7 +192,9 @@ class _Engine:
         return Units(
             issuing=issuer.state != "IDLE",
             latest=issuer.latest,
-            complete=(not issuer.pending[0], not issuer.pending[1]),
+            complete=tuple(not pending for pending in issuer.pending),
+            summing=tuple(pending and not learns for pending, learns in zip(issuer.pending, issuer.learns, strict=True)),
+            targets=tuple(issuer.targets),
             learning=any(pending and learns for pending, learns in zip(issuer.pending, issuer.learns, strict=True)),
             array=issuer.current,
             idle=neurons.idle,
@@ -229,7 +231,7 @@ class _Issuer:
         self.state = "IDLE"
         self.current = NOTHING
         self.latest = 0
-        self.pending, self.learns, self.drain = [False, False], [False, False], [0, 0]
+        self.pending, self.learns, self.drain, self.targets = [False] * TAGS, [False] * TAGS, [0] * TAGS, [0] * TAGS
         self.list_follows = self.rows_follow = self.lead = self.spaced = self.first_block = False
         self.forward_held = self.transposed_held = False
         self.spacing = self.apart = self.forward_hold = self.transposed_hold = self.draining = 0
@@ -267,10 +269,11 @@ class _Issuer:
         go = issue and last
         final = self.left <= engine.lanes
         state, lead = self.state, False
-        for tag in range(2):
+        following = (self.latest + 1) % TAGS
+        for tag in range(TAGS):
             here = tag == self.latest
-            if start and not here:
-                self.pending[tag], self.learns[tag] = True, start.op == Op.UPDATE
+            if start and tag == following:
+                self.pending[tag], self.learns[tag], self.targets[tag] = True, start.op == Op.UPDATE, start.target
             elif self.drain[tag] == 0 and not (self.state != "IDLE" and here):
                 self.pending[tag] = False
             if go and here:
@@ -293,7 +296,7 @@ class _Issuer:
                 state = "FOLLOW"
         elif self.state == "LIST":
             if self.look == 0:
-                state = "REST" if self.inner else "BLOCK"
+                state = "BLOCK"
             self.look -= 1
         elif self.state == "REST":
             self.inner_left, state = self.length - self.inner, "RUN"
@@ -303,7 +306,7 @@ class _Issuer:
         elif self.state == "FOLLOW":
             lead = neurons.length(now) > self.inner + 2
             if not self.list_follows:
-                self.look, state = LOOK - 2, "LIST"
+                state = "REST" if self.inner else "BLOCK"
             self.inner += issue
         elif self.state == "CHOOSE":
             self.inner, self.inner_left, self.apart, state = 0, self.length, PASS - 2, "RUN"
@@ -321,12 +324,12 @@ class _Issuer:
         self.state, self.lead, self.spaced = state, lead, spaced
         self.forward_held, self.transposed_held, self.drains = forward_held, transposed_held, drains
         if start:
-            self.current, self.latest = start, 1 - self.latest
+            self.current, self.latest = start, following
 
     def undisturbed(self) -> int:
         """Cycles, of those to come, in which products are asked for and nothing else can change, while the neuron unit is idle."""
         # Two are left, so that the end of the block is not among them.
-        return self.inner_left - 2 if self.state == "RUN" and not self.pending[1 - self.latest] else 0
+        return self.inner_left - 2 if self.state == "RUN" and sum(self.pending) == 1 else 0
 
     def run_on(self, cycles: int) -> None:
         """Ask for so many products, one a cycle."""
@@ -391,10 +394,11 @@ class _Neurons:
         self.engine = engine
         self.current = NOTHING
         self.walking = self.erring = self.following = self.ahead = False
+        self.awaited: list[int] = []
         self.left = self.walked = self.drain = self.follow_tag = self.row = self.row_before = self.lane = 0
         self.changes = self.nonzero = 0
-        self.totals = [0, 0]
-        self.complete_before = [True, True]
+        self.totals = [0] * TAGS
+        self.complete_before = [True] * TAGS
 
     @property
     def idle(self) -> bool:
@@ -412,8 +416,8 @@ class _Neurons:
 
         return count
 
-    def step(self, start: Instruction | None, follows: bool, latest: int) -> None:
-        """Go on by one cycle; the issuer has gone before, and said ``latest`` in this cycle."""
+    def step(self, start: Instruction | None, may: dict[str, int], latest: int) -> None:
+        """Go on by one cycle; the issuer has gone before, and said ``latest`` in this cycle, and the interlock ``may``."""
         engine = self.engine
         issuer = engine.issuer
         self.row_before = self.row
@@ -430,16 +434,17 @@ class _Neurons:
                 self.walking, self.drain = False, DRAIN
         self.ahead = ahead
         # The issuer's flag is a register: what it says now it said before.
-        if self.complete_before[self.follow_tag]:
-            self.following = False
+        self.awaited = [tag for tag in self.awaited if not self.complete_before[tag]]
+        self.following = bool(self.awaited)
         self.complete_before = [not pending for pending in issuer.pending]
         if start:
-            self._start(start, follows, latest)
+            self._start(start, may)
 
-    def _start(self, start: Instruction, follows: bool, latest: int) -> None:
+    def _start(self, start: Instruction, may: dict[str, int]) -> None:
         engine = self.engine
         self.current, self.left, self.walked, self.ahead = start, start.rows, 0, False
-        self.following, self.follow_tag = follows, latest
+        self.awaited, self.follow_tag = [tag for tag in range(TAGS) if may["awaits"] >> tag & 1], may["follow_tag"]
+        self.following = bool(self.awaited)
         self.row, self.lane = start.row, 0
         self.walking, self.erring = start.op in WALK_OPS, start.op in OUTPUT_OPS
         if start.op != Op.SNAPSHOT:
@@ -462,7 +467,7 @@ class _Neurons:
             engine.later[done + 1].append(self._erred)
 
     def _erred(self) -> None:
-        self.erring, self.drain = False, DRAIN
+        self.erring, self.drain = False, ERROR_DRAIN
 
     def _told(self) -> None:
         """A neuron's result has been written."""

@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..firmware.arithmetic import IntArray
 from ..firmware.parameters import EngineParameters
+from .instruction import TAGS
 from .lane_array import sum_signature
 from .pipeline import delay, plain_register
 from .primitives.block_memory import BlockMemory
@@ -39,7 +40,7 @@ class Drives(wiring.Component):
         drive, of either stream, comes at the earliest `PASS` cycles later. Two sums in one cycle are for different banks.
     forward_target, forward_shift, transposed_target, transposed_shift : In
         Of the instruction whose sum comes: address of the first drive, and bits by which its sums are shifted left.
-    complete : Out, 2
+    complete : Out, TAGS
         By tag: a sum that was final is written; it can be read from the next cycle on.
     read_address, read_data : In, Out
         A drive, `latency` cycles later.
@@ -57,7 +58,7 @@ class Drives(wiring.Component):
                 **{name: In(sum_signature(parameters)) for name in STREAMS},
                 **{f"{name}_target": In(neurons) for name in STREAMS},
                 **{f"{name}_shift": In(6) for name in STREAMS},
-                "complete": Out(2),
+                "complete": Out(TAGS),
                 "read_address": In(neurons),
                 "read_data": Out(signed(parameters.drive_bits)),
             }
@@ -100,7 +101,7 @@ class Drives(wiring.Component):
             # Which bank it is for is known when its address is, so that the choice before the memories is a single one.
             of_bank[name] = [delay(m, sums.valid & (odd == bank), 1, f"{name}_of_{bank}", replica=True) for bank in range(2)]
             overwrite[name] = delay(m, sums.overwrite, 1, f"{name}_overwrite")
-            final.append(delay(m, Cat(sums.valid & sums.final & (sums.tag == tag) for tag in range(2)), 1 + read, f"{name}_final"))
+            final.append(delay(m, Cat(sums.valid & sums.final & (sums.tag == tag) for tag in range(TAGS)), 1 + read, f"{name}_final"))
         m.d.comb += self.complete.eq(final[0] | final[1])
 
         # Each bank: read, add and write back.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The engine: sequencer, issuer, lane array, neuron unit and counters joined."""
 
-from amaranth.hdl import Cat, Module, signed
+from amaranth.hdl import Module, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect
 
@@ -138,6 +138,8 @@ class Engine(wiring.Component):
             interlock.issuing.eq(issuer.issuing),
             interlock.latest.eq(issuer.latest),
             interlock.complete.eq(issuer.complete),
+            interlock.summing.eq(issuer.summing),
+            interlock.targets.eq(issuer.targets),
             interlock.learning.eq(issuer.learning),
             interlock.array.eq(issuer.current),
             interlock.idle.eq(neurons.idle),
@@ -168,10 +170,10 @@ class Engine(wiring.Component):
             neurons.start.eq(sequencer.start_neurons),
             neurons.instruction.eq(sequencer.instruction),
             neurons.sweep.eq(sequencer.sweep),
-            neurons.follows.eq(interlock.follows),
-            neurons.follow_tag.eq(issuer.latest),
+            neurons.awaits.eq(interlock.awaits),
+            neurons.follow_tag.eq(interlock.follow_tag),
             neurons.complete.eq(issuer.complete),
-            neurons.sums_begin.eq(Cat(issuer.start & issuer.latest, issuer.start & ~issuer.latest)),
+            neurons.sums_begin.eq(issuer.begins),
             neurons.label.eq(control.label),
             neurons.skip_sources.eq(control.skip_sources),
             neurons.forward_target.eq(issuer.forward_target),

@@ -12,3 +12,6 @@ INSTRUCTION: Final = data.StructLayout({name: field.bits for name, field in FIEL
 
 INSTRUCTION_BITS: Final = 32 * INSTRUCTION_WORDS
 """Bits of an instruction in the program memory."""
+
+TAGS: Final = 3
+"""Instructions of the array that can be under way; tags take turns."""

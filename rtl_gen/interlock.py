@@ -3,12 +3,12 @@
 
 from dataclasses import dataclass
 
-from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import wiring
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, ValueLike
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..firmware.isa import OUTPUT_OPS, Instruction, Op
-from .instruction import INSTRUCTION
+from .instruction import INSTRUCTION, TAGS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +17,9 @@ class Units:
 
     issuing: bool
     latest: int
-    complete: tuple[bool, bool]
+    complete: tuple[bool, ...]
+    summing: tuple[bool, ...]
+    targets: tuple[int, ...]
     learning: bool
     array: Instruction
     idle: bool
@@ -36,22 +38,22 @@ class Interlock(wiring.Component):
     -----
     instruction : In
         The next one.
-    issuing, latest, complete, learning, array : In
+    issuing, latest, complete, summing, targets, learning, array : In
         See `Issuer`; the instruction is its `current`.
     idle, reading, neurons : In
         See `NeuronUnit`.
     array_may : Out
-        An instruction of the array may begin: another one is not issuing, at most one has sums under way, no weights are being written
-        (except before another update), and the drives it will write are not being read.
+        An instruction of the array may begin: another one is not issuing, a tag is free, no weights are being written (except before
+        another update), and the drives it will write are not being read.
     neurons_may : Out
-        An instruction of the neuron unit may begin: the unit is idle, of the array's instructions only the latest has sums under way, and
-        the list and rows that it will write are not being read. For an output error the latest has no sums under way either, if they are
-        of its drives.
-    follows : Out
-        It reads drives that the latest instruction of the array is summing up.
+        An instruction of the neuron unit may begin: the unit is idle, and the list and rows that it will write are not being read. For
+        an output error no sums for its drives are under way either.
+    awaits, follow_tag : Out, TAGS, range(TAGS)
+        The instructions of the array that sum up the drives it reads, and the last of them: their sums for a drive come in the order
+        of the instructions.
     all_idle, neurons_idle : Out
 
-    Latency 1 cycle from what the units say of themselves, 2 cycles from the three instructions. Throughput one a cycle.
+    Latency 1 cycle from what the units say of themselves, 2 cycles from the instructions and their targets. Throughput one a cycle.
     """
 
     def __init__(self) -> None:
@@ -59,8 +61,10 @@ class Interlock(wiring.Component):
             {
                 "instruction": In(INSTRUCTION),
                 "issuing": In(1),
-                "latest": In(1),
-                "complete": In(2),
+                "latest": In(range(TAGS)),
+                "complete": In(TAGS),
+                "summing": In(TAGS),
+                "targets": In(data.ArrayLayout(INSTRUCTION["target"].shape, TAGS)),
                 "learning": In(1),
                 "array": In(INSTRUCTION),
                 "idle": In(1),
@@ -68,51 +72,62 @@ class Interlock(wiring.Component):
                 "neurons": In(INSTRUCTION),
                 "array_may": Out(1),
                 "neurons_may": Out(1),
-                "follows": Out(1),
+                "awaits": Out(TAGS),
+                "follow_tag": Out(range(TAGS)),
                 "all_idle": Out(1),
                 "neurons_idle": Out(1),
             }
         )
 
     @staticmethod
-    def model(instruction: Instruction, units: Units) -> dict[str, bool]:
+    def model(instruction: Instruction, units: Units) -> dict[str, int]:
         """Outputs for an instruction."""
         array, neurons = units.array, units.neurons
-        earlier, latest = units.complete[1 - units.latest], units.complete[units.latest]
+        free = units.complete[(units.latest + 1) % TAGS]
         update = instruction.op == Op.UPDATE
-        follows = not latest and array.op != Op.UPDATE and array.target == instruction.target
+        awaits = [summing and target == instruction.target for summing, target in zip(units.summing, units.targets, strict=True)]
+        order = [(units.latest - age) % TAGS for age in range(TAGS)]
         taken = units.issuing and (
             (array.op != Op.TRANSPOSED and array.node == instruction.node) or (array.op != Op.FORWARD and array.row == instruction.row)
         )
         overwritten = units.reading and neurons.target == instruction.target
         return {
-            "array_may": not units.issuing and earlier and (update or not (units.learning or overwritten)),
-            "neurons_may": units.idle and earlier and not taken and not (follows and instruction.op in OUTPUT_OPS),
-            "follows": follows,
-            "all_idle": not units.issuing and earlier and latest and units.idle,
+            "array_may": not units.issuing and free and (update or not (units.learning or overwritten)),
+            "neurons_may": units.idle and not taken and not (any(awaits) and instruction.op in OUTPUT_OPS),
+            "awaits": sum(1 << tag for tag in range(TAGS) if awaits[tag]),
+            "follow_tag": next((tag for tag in order if awaits[tag]), order[-1]),
+            "all_idle": not units.issuing and all(units.complete) and units.idle,
             "neurons_idle": units.idle,
         }
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         given, array, neurons = self.instruction, self.array, self.neurons
-        latest, earlier = (Mux(self.latest ^ other, self.complete[1], self.complete[0]) for other in (0, 1))
+        order = [[(latest - age) % TAGS for latest in range(TAGS)] for age in range(TAGS)]
+        free = Array(self.complete[tag] for tag in order[-1])[self.latest]
         # The instructions stand longer than what the units say, so they are compared first.
-        update, of_output, sums, takes, overwrites = (
-            Signal(name=name, reset_less=True) for name in ("update", "of_output", "sums", "takes", "overwrites")
+        update, of_output, takes, overwrites = (
+            Signal(name=name, reset_less=True) for name in ("update", "of_output", "takes", "overwrites")
         )
+        same_target = Signal(TAGS, reset_less=True)
         m.d.sync += [
             update.eq(given.op == Op.UPDATE),
             of_output.eq(given.op.matches(*OUTPUT_OPS)),
-            sums.eq((array.op != Op.UPDATE) & (array.target == given.target)),
             takes.eq(((array.op != Op.TRANSPOSED) & (array.node == given.node)) | ((array.op != Op.FORWARD) & (array.row == given.row))),
             overwrites.eq(neurons.target == given.target),
+            same_target.eq(Cat(self.targets[tag] == given.target for tag in range(TAGS))),
         ]
+        awaits = self.summing & same_target
+        # The last instruction of those that are awaited, by the tag of the last one of all.
+        follow: ValueLike = Array(order[-1])[self.latest]
+        for tags in order[-2::-1]:
+            follow = Mux(Array(awaits[tag] for tag in tags)[self.latest], Array(tags)[self.latest], follow)
         m.d.sync += [
-            self.array_may.eq(~self.issuing & earlier & (update | ~(self.learning | (self.reading & overwrites)))),
-            self.neurons_may.eq(self.idle & earlier & ~(self.issuing & takes) & ~(~latest & sums & of_output)),
-            self.follows.eq(~latest & sums),
-            self.all_idle.eq(~self.issuing & earlier & latest & self.idle),
+            self.array_may.eq(~self.issuing & free & (update | ~(self.learning | (self.reading & overwrites)))),
+            self.neurons_may.eq(self.idle & ~(self.issuing & takes) & ~(awaits.any() & of_output)),
+            self.awaits.eq(awaits),
+            self.follow_tag.eq(follow),
+            self.all_idle.eq(~self.issuing & self.complete.all() & self.idle),
             self.neurons_idle.eq(self.idle),
         ]
         return m

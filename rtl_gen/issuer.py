@@ -13,7 +13,7 @@ from ..firmware.isa import Instruction, Op
 from ..firmware.parameters import EngineParameters
 from .drives import PASS, STREAMS, SUM_LATENCY
 from .event_list import INDEX_BITS
-from .instruction import INSTRUCTION
+from .instruction import INSTRUCTION, TAGS
 from .lane_array import LaneArray, command_signature
 from .neurons import LIST_LATENCY
 from .pipeline import REPLICA, delay, plain_register
@@ -38,15 +38,19 @@ class Issuer(wiring.Component):
     Ports
     -----
     start, instruction : In
-        Execute; only while not `issuing`, and when the tag that is not `latest` is `complete`.
+        Execute; only while not `issuing`, and when the tag after `latest` is `complete`.
     rate : In
         Minus log2 of the learning rate.
     issuing : Out
         Commands are still to come.
     latest : Out
         Tag of the last instruction that began; tags take turns.
-    complete : Out, 2
+    begins : Out, TAGS
+        By tag: an instruction begins.
+    complete : Out, TAGS
         By tag: the instruction's sums are in the drives, its weights in the memory.
+    summing, targets : Out, TAGS
+        By tag: sums are under way, and for which drives.
     learning : Out
         An update is not complete.
     current : Out
@@ -86,12 +90,15 @@ class Issuer(wiring.Component):
                 "instruction": In(INSTRUCTION),
                 "rate": In(5),
                 "issuing": Out(1),
-                "latest": Out(1),
-                "complete": Out(2),
+                "latest": Out(range(TAGS)),
+                "begins": Out(TAGS),
+                "complete": Out(TAGS),
+                "summing": Out(TAGS),
+                "targets": Out(data.ArrayLayout(INSTRUCTION["target"].shape, TAGS)),
                 "learning": Out(1),
                 "current": Out(INSTRUCTION),
                 "command": Out(command_signature(parameters)),
-                **{f"{name}_tag": In(1) for name in STREAMS},
+                **{f"{name}_tag": In(range(TAGS)) for name in STREAMS},
                 **{f"{name}_target": Out(neurons) for name in STREAMS},
                 **{f"{name}_shift": Out(6) for name in STREAMS},
                 "list_full": Out(1),
@@ -219,7 +226,7 @@ class Issuer(wiring.Component):
         # Of a list under way, the place of the pair after the next one, and how many pairs it must have for the next one to be issued: a
         # lead is a cycle late, and the last is left for RUN.
         needed = Signal(INDEX_BITS, reset_less=True)
-        following = Signal(INDEX_BITS, reset_less=True)
+        next_inner = Signal(INDEX_BITS, reset_less=True)
         empty = Signal(reset_less=True)
         rows = Signal(range(lanes + 1), reset_less=True)
         final = Signal(reset_less=True)
@@ -231,10 +238,8 @@ class Issuer(wiring.Component):
         # Copies near to what they choose.
         full, first = (Signal(name=name, reset_less=True, attrs=REPLICA) for name in ("full_here", "first_here"))
         m.d.sync += [
-            length.eq(Mux(transposed, now.columns, self.count)),
             at_most_one.eq(length <= 1),
             none_at_all.eq(length == 0),
-            some.eq(self.count != 0),
             rows.eq(Mux(left > lanes, lanes, left)),
             final.eq(left <= lanes),
         ]
@@ -298,6 +303,7 @@ class Issuer(wiring.Component):
             m.d.sync += [self.block.eq(self.block + 1), left.eq(left - lanes)]
         with m.If(moved):
             m.d.sync += [base.eq(base + now.columns), turn.eq(turn + ROW_ROTATION * lanes % RANDOM_BITS)]
+        following = Mux(self.latest == TAGS - 1, 0, self.latest + 1)
         # Whether the block's rows, or those of the one after it, were being written a cycle ago.
         writing, writing_next = Signal(reset_less=True), Signal(reset_less=True)
         m.d.sync += [writing.eq(self.block == self.row), writing_next.eq(self.block + 1 == self.row)]
@@ -306,7 +312,7 @@ class Issuer(wiring.Component):
                 now.eq(given),
                 full.eq(given.full),
                 first.eq(given.first),
-                self.latest.eq(~self.latest),
+                self.latest.eq(following),
                 transposed.eq(given.op == Op.TRANSPOSED),
                 update.eq(given.op == Op.UPDATE),
                 forward.eq(given.op == Op.FORWARD),
@@ -318,31 +324,33 @@ class Issuer(wiring.Component):
             ]
         look = Signal(range(LOOK))
         m.d.sync += [lead.eq(0), self.event_skipped_sources.eq(0), self.event_skipped_columns.eq(0)]
+        # A list that is written has its whole length when the walk ends; the next walk may begin another one then.
+        with m.If(list_follows):
+            m.d.sync += [length.eq(self.length), some.eq(self.length != 0)]
         m.d.comb += self.issuing.eq(1)
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.issuing.eq(0)
-                m.d.sync += [inner.eq(0), following.eq(1), needed.eq(3), empty.eq(0), look.eq(LOOK - 2)]
+                m.d.sync += [inner.eq(0), next_inner.eq(1), needed.eq(3), empty.eq(0), look.eq(LOOK - 2)]
                 with m.If(self.start):
                     m.next = "BEGIN"
             with m.State("BEGIN"):
-                # The walk may end in any cycle; whoever follows its list leaves by way of the list's length.
+                # The walk may end in any cycle.
                 with m.If(transposed):
+                    m.d.sync += length.eq(now.columns)
                     m.next = "BLOCK"
                 with m.Elif(~list_follows):
                     m.next = "LIST"
                 with m.Elif(forward):
                     m.next = "FOLLOW"
             with m.State("LIST"):
-                m.d.sync += look.eq(look - 1)
+                m.d.sync += [look.eq(look - 1), length.eq(self.count), some.eq(self.count != 0)]
                 with m.If(look == 0):
                     m.next = "BLOCK"
-                    with m.If(inner != 0):
-                        m.next = "REST"
             with m.State("REST"):
                 m.d.sync += [
                     inner_left.eq(length - inner),
-                    single.eq(length == following),
+                    single.eq(length == next_inner),
                     self.event_skipped_sources.eq(now.columns - length),
                 ]
                 m.next = "RUN"
@@ -355,11 +363,12 @@ class Issuer(wiring.Component):
                 m.d.sync += lead.eq(self.length >= needed)
                 m.d.comb += issue.eq(lead)
                 with m.If(issue):
-                    m.d.sync += [inner.eq(inner + 1), following.eq(following + 1), needed.eq(needed + 1)]
+                    m.d.sync += [inner.eq(inner + 1), next_inner.eq(next_inner + 1), needed.eq(needed + 1)]
                 with m.If(~list_follows):
                     m.d.comb += issue.eq(0)
-                    m.d.sync += look.eq(LOOK - 2)
-                    m.next = "LIST"
+                    m.next = "BLOCK"
+                    with m.If(inner != 0):
+                        m.next = "REST"
             with m.State("CHOOSE"):
                 m.d.sync += [inner.eq(0), inner_left.eq(length), single.eq(at_most_one), empty.eq(none_at_all)]
                 with m.If(active):
@@ -399,13 +408,18 @@ class Issuer(wiring.Component):
             m.d.sync += [forward_hold.eq(max(later + SUM_LATENCY, 0)), transposed_hold.eq(SUM_LATENCY)]
 
         # What is complete: every command is out, and the last one has arrived.
-        for tag in range(2):
+        for tag in range(TAGS):
             target = Signal(range(parameters.neuron_depth), name=f"target_{tag}", reset_less=True)
             shift = Signal(6, name=f"shift_{tag}", reset_less=True)
             pending, learns = Signal(name=f"pending_{tag}"), Signal(name=f"learns_{tag}", reset_less=True)
             drain = Signal(range(max(forward_drain + lanes, transposed_drain, update_drain) + 1), name=f"drain_{tag}")
             here = self.latest == tag
-            with m.If(self.start & ~here):
+            m.d.comb += [
+                self.begins[tag].eq(self.start & (following == tag)),
+                self.summing[tag].eq(pending & ~learns),
+                self.targets[tag].eq(target),
+            ]
+            with m.If(self.begins[tag]):
                 m.d.sync += [pending.eq(1), learns.eq(given.op == Op.UPDATE), target.eq(given.target), shift.eq(given.shift)]
             with m.Elif((drain == 0) & ~((self.issuing | gone) & here)):
                 m.d.sync += pending.eq(0)

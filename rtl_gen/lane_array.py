@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..firmware.arithmetic import RANDOM_BITS, ROW_ROTATION, IntArray
 from ..firmware.parameters import EngineParameters
+from .instruction import TAGS
 from .lane import Lane
 from .pipeline import REPLICA, delay, fan_out, plain_register
 from .random_words import RandomWords
@@ -35,7 +36,7 @@ def command_signature(parameters: EngineParameters) -> wiring.Signature:
         Source value (forward, update).
     start, last : 1
         First and last product of a row block (forward).
-    restart, overwrite, final, tag : 1
+    restart, overwrite, final, tag : 1, 1, 1, range(TAGS)
         For the sums: their drives start again at the target's first neuron; they replace what is there; no other sum of the
         instruction follows for the same drive; which of the instructions under way they are of.
     rows : range(lanes + 1)
@@ -58,7 +59,7 @@ def command_signature(parameters: EngineParameters) -> wiring.Signature:
             "restart": Out(1),
             "overwrite": Out(1),
             "final": Out(1),
-            "tag": Out(1),
+            "tag": Out(range(TAGS)),
             "rows": Out(range(parameters.lanes + 1)),
             "column": Out(20),
             "turn": Out(5),
@@ -91,7 +92,7 @@ def sum_signature(parameters: EngineParameters) -> wiring.Signature:
     -------
     value : signed(accumulator_bits)
     valid : 1
-    restart, overwrite, final, tag : 1
+    restart, overwrite, final, tag : 1, 1, 1, range(TAGS)
         See `command_signature`.
     """
     return wiring.Signature(
@@ -101,7 +102,7 @@ def sum_signature(parameters: EngineParameters) -> wiring.Signature:
             "restart": Out(1),
             "overwrite": Out(1),
             "final": Out(1),
-            "tag": Out(1),
+            "tag": Out(range(TAGS)),
         }
     )
 
@@ -232,7 +233,7 @@ class LaneArray(wiring.Component):
         block_restart, *block_marks = (delay(m, getattr(command, name), arriving, name) for name in of_sums)
         left = Signal(range(count + 1))
         leaving, restart = Signal(), Signal(reset_less=True)
-        marks = Signal(3, reset_less=True)
+        marks = Signal(len(Cat(*block_marks)), reset_less=True)
         m.d.sync += restart.eq(0)
         with m.If(arrives):
             m.d.sync += [left.eq(block_rows), leaving.eq(1), restart.eq(block_restart), marks.eq(Cat(*block_marks))]
@@ -308,7 +309,7 @@ class LaneArray(wiring.Component):
             delay(m, flag, setting_out, f"down_{name}") for name, flag in (("valid", leaving), ("restart", restart), ("marks", marks))
         )
         for name, sums, value, valid, first, rest in (
-            ("forward", self.forward, lanes[0].chain, down, down_restart, [down_marks[bit] for bit in range(len(of_sums) - 1)]),
+            ("forward", self.forward, lanes[0].chain, down, down_restart, [down_marks[0], down_marks[1], down_marks[2:]]),
             ("transposed", self.transposed, terms[0], across, across_restart, across_marks),
         ):
             for member, source in zip(("value", "valid", *of_sums), (value, valid, first, *rest), strict=True):

@@ -4,7 +4,7 @@
 from typing import Final
 
 import numpy as np
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out, connect, flipped
@@ -15,7 +15,7 @@ from ..firmware.parameters import EngineParameters
 from .activation import Activation
 from .drives import STREAMS, Drives
 from .event_list import INDEX_BITS, EventList
-from .instruction import INSTRUCTION
+from .instruction import INSTRUCTION, TAGS
 from .lane_array import row_signature, sum_signature
 from .output_error import OutputError
 from .pipeline import delay, plain_register
@@ -38,6 +38,8 @@ TOLD: Final = COMPARED + 1
 """... to whether it is one."""
 DRAIN: Final = TOLD + 3
 """Cycles from the last neuron's address until lists, rows and flags may be read."""
+ERROR_DRAIN: Final = BlockMemory.latency + 5
+"""... from the last element of an output error."""
 
 
 class NeuronUnit(wiring.Component):
@@ -59,13 +61,11 @@ class NeuronUnit(wiring.Component):
         Drives are still wanted.
     current : Out
         The instruction under way, or the last one.
-    follows : In
-        At ``start``: the drives are those that the array instruction with the tag `follow_tag` sums up.
-    follow_tag : In
-        At ``start``.
-    complete : In, 2
+    awaits, follow_tag : In
+        At ``start``: by tag, the array's instructions that sum up the drives, and the last of them.
+    complete : In, TAGS
         By tag: all sums of the array's instruction are in the memory.
-    sums_begin : In, 2
+    sums_begin : In, TAGS
         By tag: an instruction of the array begins.
     label : In
         Target of the sample, for ERROR.
@@ -105,7 +105,7 @@ class NeuronUnit(wiring.Component):
     event_... : Out
         Pulses for the performance counters.
 
-    Throughput one neuron a cycle. ERROR and PREDICT take `DRAIN` cycles and one more than `OutputError`, the others
+    Throughput one neuron a cycle. ERROR and PREDICT take `ERROR_DRAIN` cycles and one more than `OutputError`, the others
     ``rows + DRAIN`` unless they wait for sums. `Drives.model`, `model_activate`, `model_deviate` and `OutputError.model` say
     what comes out.
     """
@@ -123,10 +123,10 @@ class NeuronUnit(wiring.Component):
                 "idle": Out(1, init=1),
                 "reading": Out(1),
                 "current": Out(INSTRUCTION),
-                "follows": In(1),
-                "follow_tag": In(1),
-                "complete": In(2),
-                "sums_begin": In(2),
+                "awaits": In(TAGS),
+                "follow_tag": In(range(TAGS)),
+                "complete": In(TAGS),
+                "sums_begin": In(TAGS),
                 "label": In(INDEX_BITS),
                 "skip_sources": In(1),
                 **{name: In(sum_signature(parameters)) for name in STREAMS},
@@ -202,7 +202,7 @@ class NeuronUnit(wiring.Component):
             m.d.comb += [getattr(drives, f"{name}_{part}").eq(getattr(self, f"{name}_{part}")) for part in ("target", "shift")]
 
         # How many drives of each array instruction are complete.
-        totals = [Signal(INDEX_BITS, name=f"total_{tag}", reset_less=True) for tag in range(2)]
+        totals = [Signal(INDEX_BITS, name=f"total_{tag}", reset_less=True) for tag in range(TAGS)]
         for tag, total in enumerate(totals):
             with m.If(self.sums_begin[tag]):
                 m.d.sync += total.eq(0)
@@ -215,7 +215,7 @@ class NeuronUnit(wiring.Component):
         walk = Signal(range(depth), reset_less=True)
         # Drives that a step is sure of: those walked, and one more, since `ahead` is a cycle late.
         needed = Signal(INDEX_BITS, reset_less=True)
-        following, follow_tag = Signal(), Signal(reset_less=True)
+        awaited, following, follow_tag = Signal(TAGS), Signal(), Signal.like(self.follow_tag, reset_less=True)
         ahead = Signal()
         drain = Signal(range(DRAIN + 1))
         m.submodules.error = error = OutputError(parameters.drive_bits, read_latency=1 + Drives.latency)
@@ -224,10 +224,11 @@ class NeuronUnit(wiring.Component):
             self.reading.eq(walking | erring),
             stepping.eq(walking & (ahead | ~following)),
         ]
-        total = Mux(follow_tag, totals[1], totals[0])
-        m.d.sync += ahead.eq(total >= needed)
-        with m.If(Mux(follow_tag, self.complete[1], self.complete[0])):
-            m.d.sync += following.eq(0)
+        m.d.sync += [
+            ahead.eq(Array(totals)[follow_tag] >= needed),
+            awaited.eq(awaited & ~self.complete),
+            following.eq((awaited & ~self.complete).any()),
+        ]
         with m.If(drain != 0):
             m.d.sync += drain.eq(drain - 1)
         with m.If(self.start):
@@ -248,7 +249,8 @@ class NeuronUnit(wiring.Component):
                 left.eq(self.instruction.rows),
                 final_step.eq(self.instruction.rows == 1),
                 needed.eq(2),
-                following.eq(self.follows),
+                awaited.eq(self.awaits),
+                following.eq(self.awaits.any()),
                 follow_tag.eq(self.follow_tag),
                 ahead.eq(0),
                 of_sweep.eq(self.sweep),
@@ -276,7 +278,7 @@ class NeuronUnit(wiring.Component):
         with m.If(error.done & of_sample):
             m.d.sync += self.prediction.eq(error.prediction)
         with m.If(error.done):
-            m.d.sync += [erring.eq(0), drain.eq(DRAIN)]
+            m.d.sync += [erring.eq(0), drain.eq(ERROR_DRAIN)]
         error_address = Signal(range(depth), reset_less=True)
         m.d.sync += error_address.eq(instruction.target + error.index)
         m.d.comb += drives.read_address.eq(Mux(erring, error_address, walk))

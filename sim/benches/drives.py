@@ -9,6 +9,7 @@ import cocotb
 import numpy as np
 
 from ...rtl_gen.drives import PASS, STREAMS, SUM_LATENCY, Drives
+from ...rtl_gen.instruction import TAGS
 from .cycles import Cycles, engine_parameters, spread
 
 CYCLES = 1500
@@ -27,6 +28,7 @@ async def equals_model(dut: Any) -> None:
     known = np.zeros(depth, dtype=bool)
     coming: dict[str, deque[dict[str, int]]] = {stream: deque() for stream in STREAMS}
     place = dict.fromkeys(STREAMS, 0)
+    tags = dict.fromkeys(STREAMS, 0)
     # What is in the memory from a cycle on, and what is told before.
     written: dict[int, list[tuple[int, int]]] = {}
     complete: dict[int, int] = {}
@@ -37,9 +39,11 @@ async def equals_model(dut: Any) -> None:
         now = bench.now
         inputs: dict[str, int] = {}
         banks: set[int] = set()
-        for tag, stream in enumerate(STREAMS):
+        for stream in STREAMS:
             if not coming[stream]:
-                coming[stream] += _instruction(parameters.accumulator_bits, depth, known, tag)
+                # The tags of two streams differ.
+                tags[stream] = random.choice([tag for tag in range(TAGS) if tag not in tags.values()])
+                coming[stream] += _instruction(parameters.accumulator_bits, depth, known, tags[stream])
             given = coming[stream][0]
             address = given["target"] if given["restart"] else place[stream] + 1
             comes = now >= last[address] + PASS and address % 2 not in banks and random.random() < 0.9
@@ -52,7 +56,7 @@ async def equals_model(dut: Any) -> None:
                 )[0]
                 written.setdefault(now + SUM_LATENCY, []).append((address, int(drives[address])))
                 if given["final"]:
-                    complete[now + SUM_LATENCY - 1] = complete.get(now + SUM_LATENCY - 1, 0) | 1 << tag
+                    complete[now + SUM_LATENCY - 1] = complete.get(now + SUM_LATENCY - 1, 0) | 1 << given["tag"]
             inputs |= {f"{stream}_{name}": given[name] for name in ("target", "shift")}
             inputs |= {f"{stream}__{name}": given[name] for name in ("value", "restart", "overwrite", "final", "tag")}
             inputs[f"{stream}__valid"] = int(comes)

@@ -8,6 +8,7 @@ from typing import Any
 import cocotb
 
 from ...firmware.isa import ARRAY_OPS, FIELDS, NEURON_OPS, Instruction, Op
+from ...rtl_gen.instruction import TAGS
 from ...rtl_gen.interlock import Interlock, Units
 from .cycles import Cycles
 
@@ -19,16 +20,18 @@ async def equals_model(dut: Any) -> None:
     component = Interlock()
     bench = Cycles(dut, component)
     await bench.reset()
-    expected: dict[str, bool] = {}
-    seen: dict[str, set[bool]] = {}
+    expected: dict[str, int] = {}
+    seen: dict[str, set[int]] = {}
     told = ""
-    before = _random(NEURON_OPS), _random(ARRAY_OPS), _random(NEURON_OPS)
+    before: tuple[Instruction, Units] | None = None
     for _ in range(CYCLES):
         instruction = _random((*ARRAY_OPS, *NEURON_OPS, Op.END, Op.NEXT))
         units = Units(
             issuing=random.random() < 0.3,
-            latest=random.getrandbits(1),
-            complete=(random.random() < 0.6, random.random() < 0.6),
+            latest=random.randrange(TAGS),
+            complete=tuple(random.random() < 0.6 for _ in range(TAGS)),
+            summing=tuple(random.random() < 0.5 for _ in range(TAGS)),
+            targets=tuple(_random(ARRAY_OPS).target for _ in range(TAGS)),
             learning=random.random() < 0.3,
             array=_random(ARRAY_OPS),
             idle=random.random() < 0.6,
@@ -40,7 +43,9 @@ async def equals_model(dut: Any) -> None:
                 "instruction": _word(instruction),
                 "issuing": units.issuing,
                 "latest": units.latest,
-                "complete": units.complete[0] | units.complete[1] << 1,
+                "complete": sum(flag << tag for tag, flag in enumerate(units.complete)),
+                "summing": sum(flag << tag for tag, flag in enumerate(units.summing)),
+                "targets": sum(target << FIELDS["target"].bits * tag for tag, target in enumerate(units.targets)),
                 "learning": units.learning,
                 "array": _word(units.array),
                 "idle": units.idle,
@@ -48,15 +53,17 @@ async def equals_model(dut: Any) -> None:
                 "neurons": _word(units.neurons),
             }
         )
-        assert {name: bool(got[name]) for name in expected} == expected, told
-        # The instructions are those of the cycle before.
-        compared, array, neurons = before
-        expected = component.model(compared, replace(units, array=array, neurons=neurons)) if told else {}
+        assert {name: got[name] for name in expected} == expected, told
+        # The instructions and their targets are those of the cycle before.
+        if before is not None:
+            compared, stood = before
+            expected = component.model(compared, replace(units, array=stood.array, neurons=stood.neurons, targets=stood.targets))
         told = f"{before}; {units}"
-        before = instruction, units.array, units.neurons
+        before = instruction, units
         for name, value in expected.items():
-            seen.setdefault(name, set()).add(value)
-    assert all(values == {False, True} for values in seen.values()), seen
+            seen.setdefault(name, set()).add(int(value))
+    values = {name: {0, 1} for name in seen} | {"awaits": set(range(1 << TAGS)), "follow_tag": set(range(TAGS))}
+    assert seen == values, seen
 
 
 def _random(ops: tuple[Op, ...]) -> Instruction:

@@ -11,6 +11,7 @@ import cocotb
 
 from ...firmware.isa import ARRAY_OPS, FIELDS, Instruction, Op
 from ...rtl_gen.drives import PASS, STREAMS, SUM_LATENCY
+from ...rtl_gen.instruction import TAGS
 from ...rtl_gen.interlock import Interlock, Units
 from ...rtl_gen.issuer import ISSUE, LOOK, Issuer
 from ...rtl_gen.lane import Lane
@@ -218,7 +219,7 @@ class _Episode:
         self.written = self.layers[0]
         self.rate = random.randrange(32)
         self.given: list[_Given] = []
-        self.tags: list[_Given | None] = [None, None]
+        self.tags: list[_Given | None] = [None] * TAGS
         self.history: dict[int, _Seen] = {}
         # By stream: when sums come, of which instruction they are and in which bank their drives are.
         self.sums: dict[str, dict[int, tuple[_Given, int]]] = {stream: {} for stream in STREAMS}
@@ -296,7 +297,9 @@ class _Episode:
         units = Units(
             issuing=bool(peek("issuing")),
             latest=peek("latest"),
-            complete=(bool(said & 1), bool(said >> 1)),
+            complete=tuple(bool(said >> tag & 1) for tag in range(TAGS)),
+            summing=tuple(bool(peek("summing") >> tag & 1) for tag in range(TAGS)),
+            targets=tuple(peek("targets") >> FIELDS["target"].bits * tag & (1 << FIELDS["target"].bits) - 1 for tag in range(TAGS)),
             learning=bool(peek("learning")),
             array=current,
             idle=walk.idle,
@@ -304,7 +307,7 @@ class _Episode:
             neurons=walk.current,
         )
         may = Interlock.model(instruction, units)
-        return may["array_may"] if instruction.op in ARRAY_OPS else may["neurons_may"]
+        return bool(may["array_may"] if instruction.op in ARRAY_OPS else may["neurons_may"])
 
     async def _step(self, begins: Instruction | None, coming: Instruction | None) -> bool:
         """A cycle: lists and flags answer, an instruction may begin, and what comes out is compared."""
@@ -316,7 +319,7 @@ class _Episode:
         block = min(bench.peek("block"), self.parameters.row_depth - 1)
         latest = bench.peek("latest")
         summed = {stream: sums[now][0] for stream, sums in self.sums.items() if now in sums}
-        tags = {stream: summed[stream].tag if stream in summed else random.getrandbits(1) for stream in STREAMS}
+        tags = {stream: summed[stream].tag if stream in summed else random.randrange(TAGS) for stream in STREAMS}
         got = await bench.step(
             {
                 "start": int(array is not None),
@@ -335,13 +338,14 @@ class _Episode:
         )
         asked = got["list_full"], got["list_node"]
         walk.asked.append((walk.count(*asked), walk.entry(*asked, got["list_address"])))
+        assert got["begins"] == (1 << (latest + 1) % TAGS if array else 0)
         for stream, given in summed.items():
             target = got[f"{stream}_target"], got[f"{stream}_shift"]
             assert target == (given.instruction.target, given.instruction.shift), given.note
         self._compare(got, now)
         walk.advance()
         if array is not None:
-            self._begin(array, now, 1 - latest)
+            self._begin(array, now, (latest + 1) % TAGS)
         elif begins is not None:
             walk.start(begins)
         return begins is not None
@@ -403,8 +407,14 @@ class _Episode:
             assert not complete or (given.ready and now >= given.done), f"cycle {now}: complete too early, {given.note}"
             assert complete or not given.ready or now <= given.done + COMPLETE_SLACK, f"cycle {now}: not complete, {given.note}"
             given.complete = bool(complete)
-        learning = any(given and not given.complete and given.instruction.op == Op.UPDATE for given in self.tags)
+        under_way = [given if given and not given.complete else None for given in self.tags]
+        learning = any(given and given.instruction.op == Op.UPDATE for given in under_way)
         assert got["learning"] == learning, latest.note
+        for tag, given in enumerate(under_way):
+            summing = given is not None and given.instruction.op != Op.UPDATE
+            assert got["summing"] >> tag & 1 == summing, latest.note
+            target = got["targets"] >> FIELDS["target"].bits * tag & (1 << FIELDS["target"].bits) - 1
+            assert given is None or target == given.instruction.target, given.note
 
     def _command(self, given: _Given, got: dict[str, int], now: int) -> None:
         """Compare a command; when its results come, and whether it may be given now."""
@@ -456,7 +466,7 @@ class _Episode:
             sums[time] = given, bank
             assert time >= self.summed.get((target, given.drive), time - PASS) + PASS, note
             self.summed[target, given.drive] = time
-        self.last_sum = max(times[-1], self.last_sum[0] if self.last_sum else 0), given
+        self.last_sum = times[-1], given
         given.done = times[-1] + SUM_LATENCY
 
     def _times(self, given: _Given) -> list[int]:
@@ -468,15 +478,16 @@ class _Episode:
             walked += 1
         times: list[int] = []
         # The cycle in which a block is looked at, the earliest of its last command, and those that go to the array.
-        look, free, apart = given.start + 2, self.forward_free, 0
+        issued, rows, _ = self.block
+        # The sums of the last forward block have left the chain, and no others are in the way.
+        look, free, apart = given.start + 2, max(self.forward_free, issued + rows + 1), 0
         if op != Op.TRANSPOSED:
             if op == Op.FORWARD and given.list_follows:
-                look = self._follow(given, walked, times)
+                look = self._follow(given, walked, times) + 1
             elif given.list_follows:
-                look = walked
+                look = walked + LOOK
             else:
-                look = given.start + 1
-            look += LOOK
+                look = given.start + 1 + LOOK
         for block in range(-(-instruction.rows // lanes)):
             if len(times) == len(given.commands):
                 break
@@ -514,7 +525,7 @@ class _Episode:
         return look > issued + 1 and place < rows and (bank + place - given.instruction.target) % 2 == 0
 
     def _follow(self, given: _Given, walked: int, times: list[int]) -> int:
-        """Add the commands that are chosen while the list is written; the cycle in which its length is asked for."""
+        """Add the commands that are chosen while the list is written; the cycle in which its length is known."""
         now, lead = given.start + 2, False
         while now < walked:
             ahead = self.history[now].lengths[given.instruction.full] > len(times) + 2

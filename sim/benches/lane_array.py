@@ -9,6 +9,7 @@ import cocotb
 import numpy as np
 
 from ...firmware.arithmetic import RANDOM_BITS, ROW_ROTATION, IntArray, mix, random_bits, update_weights
+from ...rtl_gen.instruction import TAGS
 from ...rtl_gen.lane import Lane
 from ...rtl_gen.lane_array import LaneArray
 from .cycles import Cycles, engine_parameters, spread
@@ -86,11 +87,17 @@ class _Array:
             "value": spread(parameters.broadcast_bits - 1),
             "start": random.getrandbits(1),
             "last": random.getrandbits(1),
-            **{name: random.getrandbits(1) for name in ("transposed", "kept", "update", "nearest", "restart", *MARKS)},
+            **{name: random.getrandbits(1) for name in ("transposed", "kept", "update", "nearest", "restart")},
+            **self.marks(),
             "rows": random.randint(1, parameters.lanes),
             "column": random.getrandbits(20),
             "turn": random.randrange(RANDOM_BITS),
         }
+
+    @staticmethod
+    def marks() -> dict[str, int]:
+        """Of `MARKS`."""
+        return {"overwrite": random.getrandbits(1), "final": random.getrandbits(1), "tag": random.randrange(TAGS)}
 
     def multiplied(self, addresses: list[int]) -> IntArray:
         """(addresses, lanes): the weights as they are multiplied."""
@@ -158,7 +165,7 @@ async def forward(dut: Any) -> None:
     free = 0
     for _ in range(25):
         columns, rows = random.randint(1, min(12, most)), random.randint(1, lanes)
-        marks, restart = {name: random.getrandbits(1) for name in MARKS}, random.getrandbits(1)
+        marks, restart = array.marks(), random.getrandbits(1)
         addresses = random.choices(range(array.parameters.weight_depth), k=columns)
         values = [array.vector() - random.choice((0, array.vector())) for _ in range(columns)]
         gaps, crosses = random.choice((0.0, 0.3)), random.choice((0.0, 0.8))

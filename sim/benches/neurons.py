@@ -11,7 +11,8 @@ import numpy as np
 from ...firmware.arithmetic import ACTIVATIONS, LOGIT_BITS, SLOPE_FRACTION, IntArray
 from ...firmware.isa import WALK_OPS, Instruction, Op
 from ...rtl_gen.drives import PASS, STREAMS, SUM_LATENCY, Drives
-from ...rtl_gen.neurons import DRAIN, LIST_LATENCY, NeuronUnit
+from ...rtl_gen.instruction import TAGS
+from ...rtl_gen.neurons import DRAIN, ERROR_DRAIN, LIST_LATENCY, NeuronUnit
 from ...rtl_gen.output_error import ERROR_BITS, OutputError
 from .cycles import Cycles, engine_parameters, spread, wrap
 
@@ -129,6 +130,8 @@ class _Stream:
     begin: int = 0
     finals: list[int] = field(default_factory=list)
     """Cycles of the last sum for each drive."""
+    first: int = 0
+    """The cycle of the first sum of the last pass."""
     done: int = 0
     """The cycle from which the instruction is said to be complete."""
 
@@ -139,7 +142,8 @@ class _Schedule:
     def __init__(self, unit: "_Unit") -> None:
         self.unit = unit
         self.streams: list[_Stream] = []
-        self.followed: _Stream | None = None
+        # Sums for the drives that the instruction reads, while which it begins.
+        self.awaited: list[_Stream] = []
         self.start = 0
         # By kind of stream and cycle; and when the last sum for a drive comes.
         self._sums: dict[str, dict[int, dict[str, int]]] = {kind: {} for kind in STREAMS}
@@ -154,28 +158,30 @@ class _Schedule:
         parameters, unit = self.unit.parameters, self.unit
         bits = min(unit.magnitude_bits(instruction.op) + instruction.round + random.randint(-3, 2), parameters.drive_bits - 1)
         shift = random.randint(0, max(0, bits - 1))
-        stream = self._draw(layer, max(1, min(parameters.accumulator_bits - 1, bits - shift)), shift)
-        self._begin(stream, 0)
+        streams = []
+        for _ in range(random.choice((1, 1, 2, 3))):
+            streams.append(self._draw(layer, max(1, min(parameters.accumulator_bits - 1, bits - shift)), shift))
+            self._begin(streams[-1], 0)
+        end = max(stream.done for stream in streams)
         if instruction.op in WALK_OPS and random.random() < 0.8:
-            self.followed = stream
-            # The interlock looks at it some cycles earlier, so it may be complete by then.
-            earliest = max(stream.begin + 1, *(earlier.done for earlier in self.streams[:-1]), 0)
-            self.start = random.randint(earliest, max(earliest, stream.done + 2))
+            self.start = random.randint(streams[-1].begin + 1, end + 2)
+            # The interlock looks some cycles earlier, so the last one may be complete by then.
+            self.awaited = [stream for stream in streams if stream.done > self.start or stream is streams[-1]]
         else:
-            self.start = stream.done + random.randint(0, 3)
+            self.start = end + random.randint(0, 3)
 
     def accompany(self, layer: _Layer) -> None:
         """Sums for other drives, before the instruction or while it is under way."""
         stream = self._draw(layer, self.unit.parameters.accumulator_bits // 2, random.randint(0, 5))
         # Those that are followed are the last that have begun before.
-        self._begin(stream, self.start + 1 if self.followed or random.random() < 0.5 else 0)
+        self._begin(stream, self.start + 1 if self.awaited or random.random() < 0.5 else 0)
 
     def _begin(self, stream: _Stream, earliest: int) -> None:
         if self.streams:
             earliest = max(earliest, self.streams[-1].begin + 1)
         # A tag is free when its instruction is complete.
-        if len(self.streams) > 1:
-            earliest = max(earliest, self.streams[-2].done)
+        if len(self.streams) >= TAGS:
+            earliest = max(earliest, self.streams[-TAGS].done)
         stream.begin = earliest + random.randint(0, 20)
         self.add(stream)
 
@@ -191,10 +197,11 @@ class _Schedule:
         """
         unit, layer = self.unit, stream.layer
         forward, transposed = STREAMS
-        unit.tag = stream.tag = 1 - unit.tag
+        unit.tag = stream.tag = (unit.tag + 1) % TAGS
         now = stream.begin + 1 + random.randint(0, 15)
-        meets = stream.kind == transposed and self.streams and self.streams[-1].kind == forward
-        if not meets or random.random() < 0.2:
+        if stream.kind == transposed and self.streams and self.streams[-1].kind == forward and random.random() < 0.8:
+            now = max(now, self.streams[-1].first)
+        else:
             now = max(now, max((*self._sums[forward], *self._sums[transposed]), default=-SUM_LATENCY) + SUM_LATENCY)
         other = self._sums[forward if stream.kind == transposed else transposed]
         for number, sums in enumerate(stream.passes):
@@ -217,6 +224,8 @@ class _Schedule:
                     "shift": stream.shift,
                 }
                 self._last[address] = now
+                if index == 0:
+                    stream.first = now
                 if final:
                     stream.finals.append(now)
                 now += 1
@@ -227,7 +236,7 @@ class _Schedule:
 
     def inputs(self, now: int) -> dict[str, int]:
         """What the array says in a cycle; without a sum there is anything beside ``valid``."""
-        complete, begins = 3, 0
+        complete, begins = (1 << TAGS) - 1, 0
         for stream in self.streams:
             if now == stream.begin:
                 begins |= 1 << stream.tag
@@ -237,7 +246,8 @@ class _Schedule:
         for kind, sums in self._sums.items():
             noise = {
                 "value": spread(5),
-                **{name: random.getrandbits(1) for name in ("restart", "overwrite", "final", "tag")},
+                **{name: random.getrandbits(1) for name in ("restart", "overwrite", "final")},
+                "tag": random.randrange(TAGS),
                 "target": random.randrange(len(self.unit.drives)),
                 "shift": random.getrandbits(6),
             }
@@ -248,15 +258,15 @@ class _Schedule:
 
     def steps(self, rows: int) -> list[int]:
         """Cycles in which a walk over a layer reads its drives: as near to the sums as the unit's registers let it."""
-        if self.followed is None:
+        if not self.awaited:
             return list(range(self.start + 1, self.start + 1 + rows))
-        followed = max(self.followed.done, self.start + 1)
+        complete = max(self.start + 1, *(stream.done for stream in self.awaited))
         steps: list[int] = []
         now, ahead = self.start + 1, False
         while len(steps) < rows:
-            there = sum(time + SUM_LATENCY <= now for time in self.followed.finals)
+            there = sum(time + SUM_LATENCY <= now for time in self.awaited[-1].finals)
             next_ahead = there > len(steps) + 1
-            if ahead or now > followed:
+            if ahead or now > complete:
                 steps.append(now)
             ahead = next_ahead
             now += 1
@@ -375,14 +385,15 @@ class _Unit:
         self.bench.held["label"] = label
         values, before, events = self._results(instruction, place, label)
         changes = values - (0 if instruction.first else before)
-        note = f"{instruction}, drives {self.drives[place].tolist()}, before {before.tolist()}, follows {schedule.followed}"
+        note = f"{instruction}, drives {self.drives[place].tolist()}, before {before.tolist()}, awaits {schedule.awaited}"
         now = 0
         for now in range(schedule.start):
             await self.bench.step({**schedule.inputs(now), "instruction": self._noise()})
         now = schedule.start
-        inputs = {"start": 1, "instruction": _word(instruction), "follow_tag": random.getrandbits(1)}
-        if schedule.followed:
-            inputs |= {"follows": 1, "follow_tag": schedule.followed.tag}
+        inputs = {"start": 1, "instruction": _word(instruction), "follow_tag": random.randrange(TAGS)}
+        if schedule.awaited:
+            awaits = sum(1 << stream.tag for stream in schedule.awaited)
+            inputs |= {"awaits": awaits, "follow_tag": schedule.awaited[-1].tag}
         of_sweep = self.sweep
         assert (await self.bench.step({**schedule.inputs(now), **inputs}))["idle"], note
         expected = _Expected(self, instruction, values, changes)
@@ -390,13 +401,13 @@ class _Unit:
         reads = schedule.steps(instruction.rows)
         steps: list[int] = []
         writes: list[tuple[int, ...]] = []
-        swept = False
+        swept = 0
         while True:
             now += 1
             inputs = {**schedule.inputs(now), "instruction": self._noise(), "read_address": random.randrange(len(self.drives))}
             if not swept and now > schedule.start + 2 and random.random() < 0.01:
                 inputs |= self.next_sweep()
-                swept = True
+                swept = now
             got = await self.bench.step(inputs | expected.ask(writes))
             if got["idle"]:
                 break
@@ -410,7 +421,7 @@ class _Unit:
                 assert got["reading"] == (now <= reads[-1]), note
             assert got["current"] == _word(instruction), note
             # What a walk of the sweep before finds is nothing new.
-            assert not (swept and got["changed"] and "clear_changed" not in inputs), note
+            assert not (swept and got["changed"] and now > swept + 1), note
             if got["rows__valid"]:
                 writes.append(tuple(got[f"rows__{name}"] for name in ("lane", "address", "change", "value", "values")))
             assert now < schedule.end + schedule.start + 4 * instruction.rows + 200, f"does not end: {note}"
@@ -431,7 +442,7 @@ class _Unit:
             assert steps == reads, note
             assert busy == steps[-1] - schedule.start + DRAIN, note
         if instruction.op == Op.PREDICT:
-            assert busy == OutputError.latency(instruction.rows, 1 + Drives.latency, 0, True) + DRAIN + 1, note
+            assert busy == OutputError.latency(instruction.rows, 1 + Drives.latency, 0, True) + ERROR_DRAIN + 1, note
         self._remember(instruction, values, changes, of_sweep)
         for later in range(now + 1, schedule.end + SUM_LATENCY):
             await self.bench.step({**schedule.inputs(later), "instruction": self._noise()})
