@@ -101,10 +101,10 @@ class Answers(Protocol):
 
 
 class Host:
-    """A host, and golden beside the device."""
+    """A host, and golden beside the device: of the bench's own network unless another one is given, with its engine."""
 
-    def __init__(self, requests: Requests, answers: Answers) -> None:
-        self.network, self.parameters = example(int(os.environ["LANES"]), os.environ["WIDE"] == "1")
+    def __init__(self, requests: Requests, answers: Answers, other: tuple[Network, EngineParameters] | None = None) -> None:
+        self.network, self.parameters = other or example(int(os.environ["LANES"]), os.environ["WIDE"] == "1")
         self.program = compile_network(self.network, self.parameters)
         self.golden = Golden(self.network)
         self.image = Image.build(self.program, self.golden.weights())
