@@ -68,7 +68,5 @@ class UsbIdentity:
         """
         found = re.fullmatch(r"build ([0-9a-f]{16})", interface)
         if found is None:
-            raise FrennError(
-                f"USB interface says {interface!r}, not its build; the bitstream is another project's or too old"
-            )
+            raise FrennError(f"USB interface says {interface!r}, not its build; the bitstream is another project's or too old")
         return cls(product=product, build=int(found[1], 16), serial=serial)

@@ -48,6 +48,8 @@ def boards(arguments: argparse.Namespace) -> int:
 
 def described_link(board: Board, link: str) -> str:
     """A link of a board, for people."""
+    if link == "usb":
+        return f"USB at {board.bus.speed} speed"
     if link == "pcie":
         return f"PCIe {board.slot.speed.partition('.')[0]} GT/s x{board.slot.lanes}"
     return f"UART {board.uart.baud / 1e6:g} Mbaud, {board.uart.by}"
