@@ -26,8 +26,7 @@ def fit_table(network: Network) -> Iterator[str]:
         design = BoardDesign(board=board, parameters=parameters, clock=clock, baud=board.uart.baud, link=board.links[0])
         use = estimate(board, parameters)
         used = (f"{'' if is_exact(board, kind) else '~'}{use[kind].used} of {use[kind].available}" for kind in ("block_rams", "luts"))
-        slot = board if design.link == "pcie" else None
-        reached = speed(network, parameters, design.frequency, board.uart.baud, slot)
+        reached = speed(network, parameters, design.frequency, board.uart.baud, board, design.link)
         rate = ("", "", "", "learned by the host" if network.learning.on_host else "")
         if reached is not None:
             most, least, doubt = ("", "", "") if reached.measured else ("<= ", ">= ", "?")

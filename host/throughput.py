@@ -30,6 +30,9 @@ CHARACTER_BITS: Final = 10
 PCIE_BYTES: Final = {"2.5_GT/s": 200_000_000, "5.0_GT/s": 400_000_000}
 """Bytes a second of a lane of PCI Express, less a fifth for its packets."""
 
+USB_BYTES: Final = {"high": 13 * 512 * 8000, "full": 19 * 64 * 1000}
+"""Bytes a second of the most bulk packets that a frame of the USB has room for (USB 2.0, tables 5-10 and 5-9), both ways together."""
+
 BETWEEN: Final = 12
 """Cycles between two samples in which no program runs, or no input comes."""
 
@@ -46,7 +49,7 @@ class Speed:
         Whether cycles were counted, over the first samples of a run; if not, no sample takes more, and most take far less: it is as if
         nothing were skipped.
     engine, line : float
-        Training samples a second that the engine computes, and that serial line or PCI Express carries; the smaller one counts.
+        Training samples a second that the engine computes, and that the link carries; the smaller one counts.
     """
 
     cycles: float
@@ -62,7 +65,9 @@ def measured() -> dict[str, Any]:
     return table
 
 
-def speed(network: Network, parameters: EngineParameters, frequency: int, baud: int, slot: Board | None = None) -> Speed | None:
+def speed(
+    network: Network, parameters: EngineParameters, frequency: int, baud: int, board: Board | None = None, link: str = "uart"
+) -> Speed | None:
     """How fast a network trains on an engine that it fits; None if the host learns its weights, or no engine trains it.
 
     Parameters
@@ -73,14 +78,16 @@ def speed(network: Network, parameters: EngineParameters, frequency: int, baud: 
         Of the engine, Hz.
     baud : int
         Of the serial line.
-    slot : Board, optional
-        The board, if it is reached by PCI Express instead.
+    board : Board, optional
+        The board, if it is reached by another link.
+    link : str
+        One of the board's links.
     """
     if network.learning.on_host or network.learning.summed:
         return None
     found = _measured_cycles(network, parameters.lanes)
     cycles = sample_cycles(network, parameters) if found is None else found
-    line = link_rate(network, baud) if slot is None else slot_rate(network, slot, frequency)
+    line = link_rate(network, baud) if board is None or link == "uart" else transfer_rate(network, board, link, frequency)
     return Speed(cycles=cycles, measured=found is not None, engine=frequency / cycles, line=line)
 
 
@@ -103,7 +110,9 @@ def _bare(network: Network) -> Network:
     return replace(network, name="network", seed=0, learning=Learning())
 
 
-def predictions(parameters: EngineParameters, frequency: int, baud: int, slot: Board | None = None) -> list[dict[str, Any]]:
+def predictions(
+    parameters: EngineParameters, frequency: int, baud: int, board: Board | None = None, link: str = "uart"
+) -> list[dict[str, Any]]:
     """What the measured networks would reach on an engine.
 
     Parameters
@@ -113,8 +122,8 @@ def predictions(parameters: EngineParameters, frequency: int, baud: int, slot: B
         Of the engine, Hz.
     baud : int
         Of the serial line.
-    slot : Board, optional
-        The board, if it is reached by PCI Express instead.
+    board, link
+        See `speed`.
 
     Returns
     -------
@@ -126,7 +135,7 @@ def predictions(parameters: EngineParameters, frequency: int, baud: int, slot: B
     for entry in measured()["networks"]:
         network = parse_network(entry["file"])
         reason = misfit(network, parameters)
-        reached = speed(network, parameters, frequency, baud, slot) if reason is None else None
+        reached = speed(network, parameters, frequency, baud, board, link) if reason is None else None
         result.append(
             {
                 "network": network.name,
@@ -147,11 +156,13 @@ def link_rate(network: Network, baud: int) -> float:
     return baud / CHARACTER_BITS / max(line_bytes(request_words(network)), line_bytes(ANSWER_WORDS))
 
 
-def slot_rate(network: Network, board: Board, frequency: int) -> float:
-    """Training samples a second that PCI Express carries: what its lanes do, or the device, which takes a word in a cycle. What the
-    computer's driver and its interrupts take is not known here."""
-    slot = board.slot
-    return min(slot.lanes * PCIE_BYTES[slot.speed], 4 * frequency) / (4 * (request_words(network) + 1))
+def transfer_rate(network: Network, board: Board, link: str, frequency: int) -> float:
+    """Training samples a second that PCI Express or the USB carries: what its lanes or frames do, or the device, which takes a word in a
+    cycle. What the computer's driver and its interrupts take is not known here."""
+    # A word before each packet. On the USB the answers take their share.
+    words = request_words(network) + 1 + (ANSWER_WORDS + 1 if link == "usb" else 0)
+    rate = USB_BYTES[board.bus.speed] if link == "usb" else board.slot.lanes * PCIE_BYTES[board.slot.speed]
+    return min(rate, 4 * frequency) / (4 * words)
 
 
 def request_words(network: Network) -> int:

@@ -168,6 +168,8 @@ class UsbHost:
                 raise Stalled
             if packet[0] != NAK:
                 break
+        else:
+            raise AssertionError("the device has no answer")
         assert packet[0] == toggle and data_crc(packet[1:-2]) == packet[-2:], packet.hex()
         await self.line.send(bytes([ACK]))
         return packet[1:-2]

@@ -312,5 +312,5 @@ class PinsLine:
         await Timer(self.bit_ps, "ps")
 
 
-LINES: Final = {"ulpi": UlpiLine, "pins": PinsLine}
+LINES: Final[dict[str, type[UlpiLine] | type[PinsLine]]] = {"ulpi": UlpiLine, "pins": PinsLine}
 """Lines by PHY."""

@@ -302,7 +302,7 @@ def test_pcie_board_ends_with_a_project_for_its_slot(tools: Tools, tmp_path: Pat
     assert report_of(out)["link"] == "uart"
     capsys.readouterr()
     assert main(["build", "--board", "ulx3s-85f", "--out", str(out), "--link", "pcie"]) == 2
-    assert capsys.readouterr().err == "frenn: error: ulx3s-85f has no link 'pcie'; legal are uart\n"
+    assert capsys.readouterr().err == "frenn: error: ulx3s-85f has no link 'pcie'; legal are uart, usb\n"
 
 
 class AxiEcho(wiring.Component):
