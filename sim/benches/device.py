@@ -26,6 +26,7 @@ from ...firmware.protocol import (
     Register,
     Space,
     Status,
+    Words,
     pack_inputs,
     request,
     unpack_states,
@@ -91,6 +92,28 @@ class Requests(Protocol):
 
     def send(self, items: Iterable[int]) -> None:
         """Queue words, the last of each packet marked with `LAST`."""
+
+
+class PacketQueue:
+    """Requests that wait as packets.
+
+    Attributes
+    ----------
+    packets : list of (words,) uint32
+        Those that are complete.
+    """
+
+    def __init__(self) -> None:
+        self.packets: list[Words] = []
+        self._words: list[int] = []
+
+    def send(self, items: Iterable[int]) -> None:
+        """See `Requests`."""
+        for item in items:
+            self._words.append(item & ~LAST)
+            if item & LAST:
+                self.packets.append(np.array(self._words, dtype=np.uint32))
+                self._words = []
 
 
 class Answers(Protocol):

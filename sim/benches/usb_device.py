@@ -4,7 +4,6 @@
 import os
 import random
 from collections import deque
-from collections.abc import Iterable
 from typing import Any
 
 import cocotb
@@ -18,7 +17,7 @@ from ...firmware.network import Network
 from ...firmware.parameters import EngineParameters
 from ...firmware.protocol import Command, Space, Status
 from ...firmware.transfer import ENDING, OpeningSearch, TransferDecoder, join, opening
-from .device import LAST, Ask, Host
+from .device import LAST, Ask, Host, PacketQueue
 from .usb_host import UsbHost
 from .usb_loop import open_usb
 
@@ -29,25 +28,10 @@ def digits_example() -> tuple[Network, EngineParameters]:
     return network, EngineParameters.for_network(network, 4)
 
 
-class _Requests:
-    """Packets in transfers of several."""
-
-    def __init__(self) -> None:
-        self.words: list[int] = []
-        self.packets: list[np.ndarray] = []
-
-    def send(self, items: Iterable[int]) -> None:
-        for item in items:
-            self.words.append(item & ~LAST)
-            if item & LAST:
-                self.packets.append(np.array(self.words, dtype=np.uint32))
-                self.words = []
-
-
 class _Answers:
     """Sends what waits, and asks for answers, one packet of the bus after the other."""
 
-    def __init__(self, host: UsbHost, requests: _Requests) -> None:
+    def __init__(self, host: UsbHost, requests: PacketQueue) -> None:
         self.host = host
         self.requests = requests
         self.decoder = TransferDecoder()
@@ -84,7 +68,7 @@ class _Answers:
 class DigitsHost(Host):
     """A host that trains `digits_example` with digits."""
 
-    def __init__(self, requests: _Requests, answers: _Answers) -> None:
+    def __init__(self, requests: PacketQueue, answers: _Answers) -> None:
         super().__init__(requests, answers, digits_example())
 
     def samples(self, count: int) -> tuple[IntArray, IntArray, int]:
@@ -108,7 +92,7 @@ async def _start(dut: Any, damage: float) -> UsbHost:
 async def trains_like_golden(dut: Any) -> None:
     """Over a line that damages and loses a tenth of the packets; then the device is unplugged in the middle of a session."""
     usb = await _start(dut, damage=0.1)
-    host = Host(requests := _Requests(), _Answers(usb, requests))
+    host = Host(requests := PacketQueue(), _Answers(usb, requests))
     await host.load()
     await host.train(random.randint(2, 5))
     await host.infer(random.randint(1, 3))
@@ -130,7 +114,7 @@ async def trains_like_golden(dut: Any) -> None:
 async def learns_digits(dut: Any) -> None:
     """Fifty digits of scikit-learn, one batch after the other ahead of the engine: golden's weights."""
     usb = await _start(dut, damage=0.02)
-    host = DigitsHost(requests := _Requests(), _Answers(usb, requests))
+    host = DigitsHost(requests := PacketQueue(), _Answers(usb, requests))
     await host.load()
     await host.train(50)
     await host.compare()
