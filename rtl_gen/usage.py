@@ -170,7 +170,7 @@ def placed_crossings(timing: Mapping[str, Any]) -> list[Crossing]:
         ends = [_bare(path[end].partition(" ")[2]) for end in ("from", "to")]
         if ends[0] != ends[1] and ends[0] in clocks and ends[1] in clocks:
             fastest = max(clocks[end].asked for end in ends)
-            crossings.append(Crossing(*ends, delay=sum(part["delay"] for part in path["path"]), cycle=1e3 / fastest))
+            crossings.append(Crossing(ends[0], ends[1], delay=sum(part["delay"] for part in path["path"]), cycle=1e3 / fastest))
     return crossings
 
 
