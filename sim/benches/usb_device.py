@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bench of `UsbDevice` at its PHY's pins: a host finds it, and trains it like golden, over a line that loses packets."""
 
-import os
 import random
 from collections import deque
 from typing import Any
@@ -88,11 +87,11 @@ async def _start(dut: Any, damage: float) -> UsbHost:
     return usb
 
 
-@cocotb.test(skip=os.environ.get("DIGITS") == "1")
+@cocotb.test
 async def trains_like_golden(dut: Any) -> None:
     """Over a line that damages and loses a tenth of the packets; then the device is unplugged in the middle of a session."""
     usb = await _start(dut, damage=0.1)
-    host = Host(requests := PacketQueue(), _Answers(usb, requests))
+    host = Host(requests := PacketQueue(), _Answers(usb, requests), digits_example())
     await host.load()
     await host.train(random.randint(2, 5))
     await host.infer(random.randint(1, 3))
@@ -110,7 +109,7 @@ async def trains_like_golden(dut: Any) -> None:
     await host.compare()
 
 
-@cocotb.test(skip=os.environ.get("DIGITS") != "1")
+@cocotb.test
 async def learns_digits(dut: Any) -> None:
     """Fifty digits of scikit-learn, one batch after the other ahead of the engine: golden's weights."""
     usb = await _start(dut, damage=0.02)
