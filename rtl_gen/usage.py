@@ -175,5 +175,5 @@ def placed_crossings(timing: Mapping[str, Any]) -> list[Crossing]:
 
 
 def _bare(net: str) -> str:
-    """Name of a clock's net before it was made a global one."""
-    return net.removeprefix("$glbnet$")
+    """Name of a clock, without the modules that its net is in and what nextpnr adds."""
+    return net.removeprefix("$glbnet$").partition("$")[0].rpartition(".")[2]

@@ -197,12 +197,12 @@ def test_every_clock_and_what_crosses_between_two(tools: Tools, tmp_path: Path) 
     def timing(usb: float, delay: float) -> str:
         fmax = {
             "$glbnet$clk": {"achieved": 55.5, "constraint": 50.0},
-            "$glbnet$ulpi_clk": {"achieved": usb, "constraint": 60.0},
+            "$glbnet$device.usb.ulpi_clk$TRELLIS_IO_OUT": {"achieved": usb, "constraint": 60.0},
         }
         step = {"delay": delay / 2, "from": {}, "to": {}, "type": "routing"}
         paths = [
             {"from": "posedge $glbnet$clk", "to": "posedge $glbnet$clk", "path": [step] * 9},
-            {"from": "posedge $glbnet$ulpi_clk", "to": "posedge $glbnet$clk", "path": [step] * 2},
+            {"from": "posedge $glbnet$device.usb.ulpi_clk$TRELLIS_IO_OUT", "to": "posedge $glbnet$clk", "path": [step] * 2},
             {"from": "<async>", "to": "posedge $glbnet$clk", "path": [step] * 90},
         ]
         return json.dumps({"fmax": fmax, "critical_paths": paths, "utilization": {}})
