@@ -86,7 +86,8 @@ samples right after 6 epochs, golden, seed 1): with 64 lanes its weights take 14
 iCEBreaker and Tang Nano 9K have room for the engine of one lane ([engine.md](engine.md)); of four lanes the smallest preset needs 13,835
 LUTs of 5,280 and 10,987 of 8,640. With its weights in the large memories iCEBreaker carries 784-64-64-10.
 
-The engine runs from the FPGA's PLL, in reset until it has locked, and is reached by a serial line, or by PCI Express ([pcie.md](pcie.md)):
+The engine runs from the FPGA's PLL, in reset until it has locked, and is reached by a serial line, by PCI Express ([pcie.md](pcie.md)), or
+by USB ([usb.md](usb.md)); `--link` chooses:
 
 | board | FPGA | oscillator MHz | link | memory beside the FPGA |
 |---|---|---|---|---|

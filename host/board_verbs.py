@@ -14,6 +14,7 @@ from ..firmware.errors import FrennError
 from ..firmware.formats import Format
 from ..firmware.network import Network, load_network
 from ..firmware.parameters import PRESETS, RANGES
+from ..firmware.usb import DEFAULT_SERIAL
 from ..rtl_gen.board_top import NAME, BoardDesign
 from ..rtl_gen.boards import BOARDS, FAMILIES, LINKS, Board, find_board
 from .build import BUILT, PROJECT, REPORT, build
@@ -48,6 +49,8 @@ def boards(arguments: argparse.Namespace) -> int:
 
 def described_link(board: Board, link: str) -> str:
     """A link of a board, for people."""
+    if link == "usb":
+        return f"USB at {board.bus.speed} speed"
     if link == "pcie":
         return f"PCIe {board.slot.speed.partition('.')[0]} GT/s x{board.slot.lanes}"
     return f"UART {board.uart.baud / 1e6:g} Mbaud, {board.uart.by}"
@@ -59,7 +62,14 @@ def make(arguments: argparse.Namespace) -> int:
     choices = dict(map(parse_choice, arguments.set))
     choices |= {name: value for name in ("lanes", "weight_depth") if (value := getattr(arguments, name)) is not None}
     design = board_design(
-        board, arguments.preset, clock=arguments.clock, baud=arguments.baud, link=arguments.link, networks=networks, **choices
+        board,
+        arguments.preset,
+        clock=arguments.clock,
+        baud=arguments.baud,
+        link=arguments.link,
+        serial=arguments.serial,
+        networks=networks,
+        **choices,
     )
     out = Path(arguments.out if arguments.out is not None else Path("builds") / design.board.name)
     report = build(design, out, arguments.seed, lambda text: print(text, file=sys.stderr, flush=True))
@@ -77,6 +87,7 @@ def board_design(
     clock: float | None = None,
     baud: int | None = None,
     link: str | None = None,
+    serial: str | None = None,
     networks: Sequence[Network] = (),
     **choices: Any,
 ) -> BoardDesign:
@@ -92,7 +103,9 @@ def board_design(
     baud : int, optional
         Rate of the serial line.
     link : str, optional
-        How the board is reached; the first of its links by default, or the serial line if its rate is given.
+        How the board is reached; the first of its links by default, the serial line if its rate is given, or the USB if a serial number is.
+    serial : str, optional
+        Serial number on the USB.
     networks : sequence of Network
         Those that the engine must run.
     **choices
@@ -117,7 +130,8 @@ def board_design(
         parameters=parameters,
         clock=board.engine_clock(parameters.lanes) if clock is None else round(clock * 1e6),
         baud=board.uart.baud if baud is None else baud,
-        link=link or ("uart" if baud is not None else board.links[0]),
+        link=link or ("uart" if baud is not None else "usb" if serial is not None else board.links[0]),
+        serial=DEFAULT_SERIAL if serial is None else serial,
     )
 
 
@@ -179,7 +193,8 @@ def add_parsers(verbs: "argparse._SubParsersAction[Any]") -> None:
     )
     building.add_argument("--clock", type=float, metavar="MHZ", help="clock of the engine (default: the board's)")
     building.add_argument("--baud", type=int, metavar="RATE", help="rate of the serial line (default: the board's)")
-    building.add_argument("--link", choices=LINKS, help="how the board is reached (default: PCIe where it has that)")
+    building.add_argument("--link", choices=LINKS, help="how the board is reached (default: PCIe where it has that, else the serial line)")
+    building.add_argument("--serial", metavar="TEXT", help=f"serial number on the USB, and so --link usb (default {DEFAULT_SERIAL})")
     building.add_argument("--seed", type=int, default=1, metavar="S", help="seed of placement (default 1)")
     building.set_defaults(run_verb=make)
 

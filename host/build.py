@@ -21,7 +21,7 @@ from ..rtl_gen.board_top import BoardDesign
 from ..rtl_gen.boards import FAMILIES
 from ..rtl_gen.build import CELLS, TIMING, BuildPlan, Step, Tool, build_plan
 from ..rtl_gen.identity import gateware_identity
-from ..rtl_gen.usage import NAMES, Clock, Use, logged_use, netlist_use, placed_clocks, placed_use
+from ..rtl_gen.usage import NAMES, Clock, Crossing, Use, logged_use, netlist_use, placed_clocks, placed_crossings, placed_use
 from .throughput import predictions
 
 REPORT: Final = "report.json"
@@ -149,11 +149,12 @@ def _header(design: BoardDesign, seed: int, versions: dict[str, str], fingerprin
         "fmax_mhz": None,
         "link": design.link,
         "baud": design.baud if design.link == "uart" else None,
+        "serial": design.serial if design.link == "usb" else None,
         "seed": seed,
         "use": {},
         "use_is": "",
         "bitstream": None,
-        "networks": predictions(design.parameters, design.frequency, design.baud, design.board if design.link == "pcie" else None),
+        "networks": predictions(design.parameters, design.frequency, design.baud, design.board, design.link),
         "seconds": {},
         "tools": {"frenn": version("frenn"), "amaranth": version("amaranth"), **versions},
         "inputs": fingerprint,
@@ -241,11 +242,19 @@ class _Build:
         if timing is None:
             return {**changes, **_failed(failure, f"read {step.log}; fewer lanes or another --seed may help")}
         clocks = placed_clocks(timing)
+        crossings = placed_crossings(timing)
         if clocks:
             changes["fmax_mhz"] = round(clocks[0].achieved, 2)
+            changes["clocks"] = {
+                clock.name: {"reached_mhz": round(clock.achieved, 2), "asked_mhz": round(clock.asked, 2)} for clock in clocks
+            }
+            changes["crossings_ns"] = {f"{path.source} to {path.target}": round(path.delay, 2) for path in crossings}
         missed = [clock for clock in clocks if not clock.met]
         if missed:
-            return {**changes, **_too_slow(missed[0])}
+            return {**changes, **_too_slow(missed[0], missed[0] is clocks[0])}
+        long = [path for path in crossings if not path.met]
+        if long and self.plan.design.link == "usb":
+            return {**changes, **_too_long(long[0])}
         return changes
 
     @staticmethod
@@ -283,11 +292,20 @@ def _overflow(use: dict[str, Use]) -> dict[str, Any] | None:
     return {"status": OVERFLOW, "message": f"the design needs {told}", "advice": f"ask for {what}"}
 
 
-def _too_slow(clock: Clock) -> dict[str, Any]:
+def _too_slow(clock: Clock, engine: bool) -> dict[str, Any]:
+    what = "the design" if engine else f"the clock {clock.name}"
     return {
         "status": TIMING_MISSED,
-        "message": f"the design reaches {clock.achieved:.2f} MHz where {clock.asked:.2f} is asked for",
-        "advice": f"ask for --clock {int(clock.achieved)}, or try another --seed",
+        "message": f"{what} reaches {clock.achieved:.2f} MHz where {clock.asked:.2f} is asked for",
+        "advice": f"ask for --clock {int(clock.achieved)}, or try another --seed" if engine else "try another --seed",
+    }
+
+
+def _too_long(path: Crossing) -> dict[str, Any]:
+    return {
+        "status": TIMING_MISSED,
+        "message": f"a path from {path.source} to {path.target} takes {path.delay:.2f} ns, a cycle of the faster clock {path.cycle:.2f} ns",
+        "advice": "try another --seed",
     }
 
 

@@ -13,7 +13,8 @@ from ..firmware.errors import FrennError
 FAILED: Final = 2
 INTERRUPTED: Final = 130
 MACHINES: Final = (
-    "golden, twin (the compiled RTL), a serial port as PATH or PATH:BAUD, auto: the board's port, or pcie:/dev/xdma0 (default {})"
+    "golden, twin (the compiled RTL), a serial port as PATH or PATH:BAUD, auto: the board's port, pcie:/dev/xdma0, "
+    "usb or usb:SERIAL (default {})"
 )
 
 
@@ -140,7 +141,10 @@ def _parser() -> argparse.ArgumentParser:
     ):
         device = verbs.add_parser(name, help=text)
         device.add_argument(
-            "--on", metavar="DEVICE", required=True, help="a serial port as PATH or PATH:BAUD, auto, pcie:/dev/xdma0, or twin"
+            "--on",
+            metavar="DEVICE",
+            required=True,
+            help="a serial port as PATH or PATH:BAUD, auto, pcie:/dev/xdma0, usb, usb:SERIAL, twin",
         )
         device.add_argument("--link", choices=LINKS, default="packets", help="what lies between host and twin (default packets)")
         device.add_argument("--engine", choices=PRESETS, default="tiny", help="preset of the twin (default tiny)")

@@ -12,7 +12,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from ..firmware.parameters import PRESETS
-from .dma import OPENING, DmaAddress
+from ..firmware.transfer import OPENING
+from .dma import DmaAddress
 from .link import ByteStream
 from .progress import note
 from .targets import check_target

@@ -16,6 +16,7 @@ from .driver import Driver
 from .exchange import Exchange, Transport
 from .link import ByteLink
 from .machine import Machine
+from .usb_boards import UsbAddress
 
 TARGETS: Final = ("golden", "twin")
 AUTO: Final = "auto"
@@ -76,7 +77,8 @@ def find_target(text: str) -> tuple[str, EngineParameters | None]:
     Parameters
     ----------
     text : str
-        One of `TARGETS`, a serial port with or without its rate, ``pcie:`` and a DMA device, or ``auto``: the one port that a board is on.
+        One of `TARGETS`, a serial port with or without its rate, ``pcie:`` and a DMA device, ``usb`` with or without a serial number, or
+        ``auto``: the one port that a board is on.
 
     Returns
     -------
@@ -96,10 +98,17 @@ def find_target(text: str) -> tuple[str, EngineParameters | None]:
         dma = Exchange(DmaLink(DmaAddress.parse(text)), timeout=5.0)
         dma.close()
         return text, dma.hello.parameters
+    if UsbAddress.names(text):
+        from .usb import UsbLink
+
+        usb = UsbLink(UsbAddress.parse(text))
+        exchange = Exchange(usb, timeout=5.0)
+        exchange.close()
+        return f"usb:{usb.board.identity.serial}" if usb.board.identity else text, exchange.hello.parameters
     from .serial import SerialAddress, find_port, open_link
 
     if text != AUTO and "/" not in text and not Path(text).exists():
-        others = f"{AUTO}, a serial port such as /dev/ttyUSB0, or {PREFIX}/dev/xdma0"
+        others = f"{AUTO}, a serial port such as /dev/ttyUSB0, {PREFIX}/dev/xdma0, or usb"
         raise FrennError(f"there is no machine {text!r}; choose {', '.join(TARGETS)}, {others}")
     link, address = open_link(SerialAddress(find_port()) if text == AUTO else SerialAddress.parse(text))
     exchange = Exchange(link, timeout=5.0)
@@ -130,6 +139,10 @@ def open_transport(target: str, parameters: EngineParameters, link: str, say: Ca
         return ByteLink(twin) if isinstance(twin, ByteTwin) else twin
     if target.startswith(PREFIX):
         return DmaLink(DmaAddress.parse(target))
+    if UsbAddress.names(target):
+        from .usb import UsbLink
+
+        return UsbLink(UsbAddress.parse(target))
     from .serial import SerialAddress, open_link
 
     return open_link(SerialAddress.parse(target))[0]

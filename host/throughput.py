@@ -29,6 +29,9 @@ CHARACTER_BITS: Final = 10
 PCIE_BYTES: Final = {"2.5_GT/s": 200_000_000, "5.0_GT/s": 400_000_000}
 """Bytes a second of a lane of PCI Express, less a fifth for its packets."""
 
+USB_BYTES: Final = {"high": 13 * 512 * 8000, "full": 19 * 64 * 1000}
+"""Bytes a second of the most bulk packets that a frame of the USB has room for (USB 2.0, tables 5-10 and 5-9), both ways together."""
+
 BETWEEN: Final = 12
 """Cycles between two samples in which no program runs, or no input comes."""
 
@@ -45,7 +48,7 @@ class Speed:
         Whether cycles were counted, over the first samples of a run; if not, no sample takes more, and most take far less: it is as if
         nothing were skipped.
     engine, line : float
-        Training samples a second that the engine computes, and that serial line or PCI Express carries; the smaller one counts.
+        Training samples a second that the engine computes, and that the link carries; the smaller one counts.
     packed : bool
         Whether what the line carries is the average sample of the network's data as the driver packs it; if not, it is one of which
         every input is sent, and no sample takes more.
@@ -72,7 +75,9 @@ def measured() -> dict[str, Any]:
     return table
 
 
-def speed(network: Network, parameters: EngineParameters, frequency: int, baud: int, slot: Board | None = None) -> Speed | None:
+def speed(
+    network: Network, parameters: EngineParameters, frequency: int, baud: int, board: Board | None = None, link: str = "uart"
+) -> Speed | None:
     """How fast a network trains on an engine that it fits; None if the host learns its weights, or no engine trains it.
 
     Parameters
@@ -83,8 +88,10 @@ def speed(network: Network, parameters: EngineParameters, frequency: int, baud: 
         Of the engine, Hz.
     baud : int
         Of the serial line.
-    slot : Board, optional
-        The board, if it is reached by PCI Express instead.
+    board : Board, optional
+        The board, if it is reached by another link.
+    link : str
+        One of the board's links.
     """
     if network.learning.on_host or network.learning.summed:
         return None
@@ -93,7 +100,7 @@ def speed(network: Network, parameters: EngineParameters, frequency: int, baud: 
     cycles = sample_cycles(network, parameters) if found is None else found
     words = entry.get("input_words")
     sample = 1 + (dense_words(network) if words is None else words)
-    line = link_rate(sample, baud, parameters) if slot is None else slot_rate(sample, slot, frequency)
+    line = link_rate(sample, baud, parameters) if board is None or link == "uart" else transfer_rate(sample, board, link, frequency)
     return Speed(cycles=cycles, measured=found is not None, engine=frequency / cycles, line=line, packed=words is not None)
 
 
@@ -116,7 +123,9 @@ def _bare(network: Network) -> Network:
     return replace(network, name="network", seed=0, learning=Learning())
 
 
-def predictions(parameters: EngineParameters, frequency: int, baud: int, slot: Board | None = None) -> list[dict[str, Any]]:
+def predictions(
+    parameters: EngineParameters, frequency: int, baud: int, board: Board | None = None, link: str = "uart"
+) -> list[dict[str, Any]]:
     """What the measured networks would reach on an engine.
 
     Parameters
@@ -126,8 +135,8 @@ def predictions(parameters: EngineParameters, frequency: int, baud: int, slot: B
         Of the engine, Hz.
     baud : int
         Of the serial line.
-    slot : Board, optional
-        The board, if it is reached by PCI Express instead.
+    board, link
+        See `speed`.
 
     Returns
     -------
@@ -139,7 +148,7 @@ def predictions(parameters: EngineParameters, frequency: int, baud: int, slot: B
     for entry in measured()["networks"]:
         network = parse_network(entry["file"])
         reason = misfit(network, parameters)
-        reached = speed(network, parameters, frequency, baud, slot) if reason is None else None
+        reached = speed(network, parameters, frequency, baud, board, link) if reason is None else None
         result.append(
             {
                 "network": network.name,
@@ -173,12 +182,14 @@ def link_rate(sample_words: float, baud: int, parameters: EngineParameters) -> f
     return baud / CHARACTER_BITS * samples / max(there, line_bytes(1 + samples, link.frame_words))
 
 
-def slot_rate(sample_words: float, board: Board, frequency: int) -> float:
-    """Training samples a second that PCI Express carries: what its lanes do, or the device, which takes a word in a cycle. What the
-    computer's driver and its interrupts take is not known here."""
-    slot = board.slot
+def transfer_rate(sample_words: float, board: Board, link: str, frequency: int) -> float:
+    """Training samples a second that PCI Express or the USB carries: what its lanes or frames do, or the device, which takes a word in a
+    cycle. What the computer's driver and its interrupts take is not known here."""
     samples, words = _request(sample_words)
-    return min(slot.lanes * PCIE_BYTES[slot.speed], 4 * frequency) * samples / (4 * (words + 1))
+    # A word before each packet. On the USB the answers take their share.
+    carried = words + 1 + (1 + samples + 1 if link == "usb" else 0)
+    rate = USB_BYTES[board.bus.speed] if link == "usb" else board.slot.lanes * PCIE_BYTES[board.slot.speed]
+    return min(rate, 4 * frequency) * samples / (4 * carried)
 
 
 def dense_words(network: Network) -> int:

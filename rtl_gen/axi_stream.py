@@ -7,20 +7,17 @@ from typing import Final
 import numpy as np
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.fifo import AsyncFIFO
 from amaranth.lib.wiring import In, Out, connect, flipped
 from numpy.typing import NDArray
 
 from ..firmware.errors import FrennError
 from ..firmware.protocol import Words
+from .crossing import FifoCrossing
 from .packet import PACKET
 from .stream_register import StreamRegister
 
 WIDTHS: Final = (64, 128)
 """Legal widths of ``tdata``."""
-
-CROSSING_BEATS: Final = 32
-"""Beats that wait between two clocks; more than the crossing's delay, so that it holds up neither side."""
 
 Beats = list[tuple[NDArray[np.uint32], bool]]
 """Of each beat the words that are present, lowest first, and whether it is the last of its packet."""
@@ -145,50 +142,6 @@ class BeatPacker(wiring.Component):
         return m
 
 
-class BeatCrossing(wiring.Component):
-    """A FIFO of beats from one clock domain into another.
-
-    Parameters
-    ----------
-    width : int
-        One of `WIDTHS`.
-    i_domain, o_domain : str
-        Clock domains of the two ends; both are reset together.
-
-    Ports
-    -----
-    i, o : In, Out, stream of `beat`
-
-    Latency a cycle of the one clock and 3 of the other, throughput a beat a cycle of the slower one.
-    """
-
-    def __init__(self, width: int, *, i_domain: str, o_domain: str) -> None:
-        self.width = width
-        self.i_domain = i_domain
-        self.o_domain = o_domain
-        super().__init__({"i": In(stream.Signature(beat(width))), "o": Out(stream.Signature(beat(width)))})
-
-    @staticmethod
-    def model(beats: Beats) -> Beats:
-        """What leaves: what came, in its order."""
-        return list(beats)
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        m.submodules.fifo = fifo = AsyncFIFO(
-            width=beat(self.width).size, depth=CROSSING_BEATS, w_domain=self.i_domain, r_domain=self.o_domain
-        )
-        m.d.comb += [
-            fifo.w_data.eq(self.i.payload.as_value()),
-            fifo.w_en.eq(self.i.valid),
-            self.i.ready.eq(fifo.w_rdy),
-            self.o.payload.as_value().eq(fifo.r_data),
-            self.o.valid.eq(fifo.r_rdy),
-            fifo.r_en.eq(self.o.ready),
-        ]
-        return m
-
-
 def axi_ports(width: int) -> dict[str, wiring.Member]:
     """Members of a component with an AXI4-Stream from the host, ``s_axis``, and one to the host, ``m_axis``."""
     beat(width)
@@ -209,7 +162,7 @@ class AxiStreams(wiring.Component):
     width : int
         Bits of ``tdata``, one of `WIDTHS`.
     domain : str
-        Clock domain of ``s_axis`` and ``m_axis``; another one than ``sync`` is crossed by `BeatCrossing`.
+        Clock domain of ``s_axis`` and ``m_axis``; another one than ``sync`` is crossed by `FifoCrossing`.
 
     Ports
     -----
@@ -256,7 +209,7 @@ class AxiStreams(wiring.Component):
     def _buffer(self, i_domain: str, o_domain: str) -> wiring.Component:
         if i_domain == o_domain:
             return StreamRegister(beat(self.width))
-        return BeatCrossing(self.width, i_domain=i_domain, o_domain=o_domain)
+        return FifoCrossing(beat(self.width), i_domain=i_domain, o_domain=o_domain)
 
 
 def join_axi(m: Module, outer: wiring.Component, inner: wiring.Component) -> None:

@@ -5,18 +5,20 @@ from dataclasses import dataclass
 from typing import Final
 
 from amaranth.back import rtlil, verilog
-from amaranth.hdl import ClockDomain, Elaboratable, Instance, Module, ResetSignal, Signal
+from amaranth.hdl import ClockDomain, Elaboratable, Instance, IOPort, Module, ResetSignal, Signal
 from amaranth.lib import wiring
 from amaranth.lib.cdc import AsyncFFSynchronizer
 from amaranth.lib.wiring import In, Out
 
 from ..firmware.errors import FrennError
 from ..firmware.parameters import EngineParameters
+from ..firmware.usb import DEFAULT_SERIAL, UsbIdentity
 from .axi_device import AxiDevice
 from .axi_stream import axi_ports
 from .boards import Board
+from .identity import gateware_identity
 from .pcie import PcieCore, pcie_pins
-from .pll import PllSettings, pll_cells, pll_settings
+from .pll import PllSettings, pll_cells, pll_settings, usb_pll_settings
 from .uart import BaudRate
 from .uart_device import UartDevice
 
@@ -31,6 +33,9 @@ RESET_CYCLES: Final = 64
 
 Most registers of the engine have no reset: whatever is in them has left before it ends.
 """
+
+PHY_CYCLES: Final = 1 << 17
+"""Cycles of its clock, more than two milliseconds, that a USB transceiver is given after its reset before it must take commands."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +52,14 @@ class BoardDesign:
         Rate of the serial line.
     link : str
         How it is reached: one of the board's links.
+    serial : str
+        Serial number of the board on the USB, see `UsbIdentity`.
 
     Raises
     ------
     FrennError
-        If the PLL cannot make the clock, or the clock not the baud rate, or the board has no such link.
+        If the PLL cannot make the clock, or the clock not the baud rate, or the board has no such link, or the serial number is not
+        legal.
     """
 
     board: Board
@@ -59,6 +67,7 @@ class BoardDesign:
     clock: int
     baud: int
     link: str = "uart"
+    serial: str = DEFAULT_SERIAL
 
     def __post_init__(self) -> None:
         if self.link not in self.board.links:
@@ -67,6 +76,7 @@ class BoardDesign:
             BaudRate(self.link_frequency, self.baud)
         else:
             _ = self.pll
+        _ = self.usb_identity
 
     @property
     def pll(self) -> PllSettings:
@@ -77,7 +87,12 @@ class BoardDesign:
     @property
     def link_domain(self) -> str:
         """Clock domain of the byte link."""
-        return "link" if self.board.family == "ecp5" else "sync"
+        return "link" if self.board.family == "ecp5" and self.link == "uart" else "sync"
+
+    @property
+    def usb_identity(self) -> UsbIdentity:
+        """What the device says of itself on the USB."""
+        return UsbIdentity(product=self.board.name, build=gateware_identity(), serial=self.serial)
 
     @property
     def link_frequency(self) -> int:
@@ -99,30 +114,31 @@ class BoardDesign:
 
 
 class _LongReset(Elaboratable):
-    """Resets a clock domain while the PLL is unsteady, and for `RESET_CYCLES` cycles of the domain after it."""
+    """Resets a clock domain while the PLL is unsteady, and for so many cycles of the domain after it."""
 
-    def __init__(self, locked: Signal, domain: str) -> None:
+    def __init__(self, locked: Signal, domain: str, cycles: int = RESET_CYCLES) -> None:
         self.locked = locked
         self.domain = domain
+        self.cycles = cycles
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         domain = self.domain
         unsteady = Signal()
-        left = Signal(range(RESET_CYCLES), init=RESET_CYCLES - 1, reset_less=True)
+        left = Signal(range(self.cycles), init=self.cycles - 1, reset_less=True)
         held = Signal(init=1, reset_less=True)
         m.submodules.steady = AsyncFFSynchronizer(~self.locked, unsteady, o_domain=domain)
         m.d[domain] += held.eq(left != 0)
         m.d.comb += ResetSignal(domain).eq(held)
         with m.If(unsteady):
-            m.d[domain] += left.eq(RESET_CYCLES - 1)
+            m.d[domain] += left.eq(self.cycles - 1)
         with m.Elif(left != 0):
             m.d[domain] += left.eq(left - 1)
         return m
 
 
 class BoardTop(wiring.Component):
-    """The whole of an FPGA: PLL, reset, and `UartDevice`, or `PcieCore` and `AxiDevice`.
+    """The whole of an FPGA: PLL, reset, and `UartDevice`, or `PcieCore` and `AxiDevice`, or `UsbDevice`.
 
     Parameters
     ----------
@@ -135,17 +151,28 @@ class BoardTop(wiring.Component):
     uart_rx, uart_tx : In, Out
         The serial line, from and to the host; or
     pcie_*
-        the slot, see `pcie.pcie_pins`.
+        the slot, see `pcie.pcie_pins`; or
+    ulpi_*, usb_*
+        the transceiver, or the lines and the pull-up, of which those that go both ways have their buffers here.
 
     The engine runs in the domain ``sync``; the serial line and the byte link too, but on ECP5 in ``link``, from the PLL's second
     output. Both are held in reset from configuration until `RESET_CYCLES` cycles after the PLL has locked, and again whenever the
     lock is lost. With PCI Express the AXI4-Streams run in ``axi``, the core's clock, and both domains are in reset too while the core is.
+    The USB runs in ``usb``: the transceiver's clock, in reset for `PHY_CYCLES` more, or the third output of a PLL of its own, of which
+    the second is that of ``usb_io``.
     """
 
     def __init__(self, design: BoardDesign) -> None:
         self.design = design
         ports = {"clock_p": In(1)}
-        ports |= {"uart_rx": In(1), "uart_tx": Out(1)} if design.link == "uart" else pcie_pins(design.board.slot)
+        if design.link == "uart":
+            ports |= {"uart_rx": In(1), "uart_tx": Out(1)}
+        elif design.link == "pcie":
+            ports |= pcie_pins(design.board.slot)
+        elif design.board.bus.phy == "ulpi":
+            ports |= {"ulpi_clk": In(1), "ulpi_dir": In(1), "ulpi_nxt": In(1), "ulpi_stp": Out(1), "ulpi_rst": Out(1)}
+        else:
+            ports["usb_pullup"] = Out(1)
         if len(design.board.clock_pins) == 2:
             ports["clock_n"] = In(1)
         super().__init__(ports)
@@ -170,6 +197,9 @@ class BoardTop(wiring.Component):
         if design.link == "pcie":
             self._add_pcie(m, locked)
             return m
+        if design.link == "usb":
+            self._add_usb(m, clock_in, locked)
+            return m
         m.submodules.reset = _LongReset(locked, "sync")
 
         rate = BaudRate(design.link_frequency, design.baud)
@@ -191,3 +221,43 @@ class BoardTop(wiring.Component):
         for name, member in pcie_pins(core.pcie).items():
             its, ours = getattr(core, name), getattr(self, name)
             m.d.comb += its.eq(ours) if member.flow == In else ours.eq(its)
+
+    def _add_usb(self, m: Module, clock_in: Signal, locked: Signal) -> None:
+        try:
+            from .usb_device import UsbDevice
+        except ModuleNotFoundError as error:
+            raise FrennError(f"the USB's gateware is not installed ({error.name}); get it with: pip install 'frenn[build]'") from None
+
+        design = self.design
+        m.domains.usb = usb = ClockDomain("usb")
+        device = UsbDevice(design.parameters, design.board.bus.phy, design.usb_identity)
+        if design.board.bus.phy == "ulpi":
+            m.submodules.reset = _LongReset(locked, "sync")
+            m.submodules.usb_reset = _LongReset(locked, "usb", PHY_CYCLES)
+            m.d.comb += [
+                usb.clk.eq(self.ulpi_clk),
+                # A transceiver in reset may give no clock, so that its reset is none of its own clock's.
+                self.ulpi_rst.eq(ResetSignal("sync")),
+                device.ulpi_dir.eq(self.ulpi_dir),
+                device.ulpi_nxt.eq(self.ulpi_nxt),
+                self.ulpi_stp.eq(device.ulpi_stp),
+            ]
+            _buffer(m, IOPort(8, name="ulpi_data"), device.ulpi_data_i, device.ulpi_data_o, device.ulpi_data_oe)
+        else:
+            m.domains.usb_io = usb_io = ClockDomain("usb_io")
+            usb_locked, steady, feedback = Signal(), Signal(name="steady"), Signal(name="usb_feedback")
+            settings = usb_pll_settings(design.board.clock)
+            m.submodules.usb_pll = pll_cells(settings, clock_in, feedback, usb_locked, usb_io.clk, usb.clk)["pll"]
+            m.d.comb += [steady.eq(locked & usb_locked), self.usb_pullup.eq(device.usb_pullup)]
+            for domain in ("sync", "usb", "usb_io"):
+                m.submodules[f"{domain}_reset"] = _LongReset(steady, domain)
+            for line in ("dp", "dn"):
+                signals = (getattr(device, f"usb_{line}_{kind}") for kind in ("i", "o", "oe"))
+                _buffer(m, IOPort(1, name=f"usb_{line}"), *signals)
+        m.submodules.device = device
+
+
+def _buffer(m: Module, port: IOPort, i: Signal, o: Signal, oe: Signal) -> None:
+    """ECP5's buffers of pins that go both ways."""
+    for bit in range(len(port)):
+        m.submodules[f"{port.name}_{bit}"] = Instance("BB", i_T=~oe, i_I=o[bit], o_O=i[bit], io_B=port[bit])

@@ -87,7 +87,31 @@ class Pcie:
     flash_bits: int
 
 
-LINKS: Final = ("uart", "pcie")
+@dataclass(frozen=True, kw_only=True)
+class Usb:
+    """A board's USB whose lines reach the FPGA.
+
+    Parameters
+    ----------
+    phy : str
+        What drives the lines: ``ulpi``, a transceiver at high speed, or ``pins``, the FPGA itself at full speed.
+    pins : tuple of (str, str)
+        Pins by the names of the top's ports.
+    options : str
+        Of the pins' buffers, in the language of the constraints.
+    """
+
+    phy: str
+    pins: tuple[tuple[str, str], ...]
+    options: str = ""
+
+    @property
+    def speed(self) -> str:
+        """For people."""
+        return "high" if self.phy == "ulpi" else "full"
+
+
+LINKS: Final = ("uart", "pcie", "usb")
 """How boards are reached."""
 
 
@@ -142,6 +166,7 @@ class Board:
         Electrical standard of the clock's pins, and of the serial line's.
     uart : Uart
     pcie : Pcie or None
+    usb : Usb or None
     resources : Resources
     external : str
         Memory beside the FPGA.
@@ -168,6 +193,7 @@ class Board:
     pin_standard: str
     uart: Uart
     pcie: Pcie | None = None
+    usb: Usb | None = None
     resources: Resources
     external: str
     clocks: tuple[tuple[int, int], ...]
@@ -189,9 +215,22 @@ class Board:
         return self.pcie
 
     @property
+    def bus(self) -> Usb:
+        """Its USB.
+
+        Raises
+        ------
+        FrennError
+            If it has none that reaches the FPGA.
+        """
+        if self.usb is None:
+            raise FrennError(f"{self.name} has no USB that reaches the FPGA")
+        return self.usb
+
+    @property
     def links(self) -> tuple[str, ...]:
         """How it can be reached, of `LINKS`; what is built unless another one is asked for comes first."""
-        return ("uart",) if self.pcie is None else ("pcie", "uart")
+        return (*(("pcie",) if self.pcie else ()), "uart", *(("usb",) if self.usb else ()))
 
     @property
     def lanes(self) -> int:
@@ -228,6 +267,7 @@ _ULX3S = Board(
     clock_standard="LVCMOS33",
     pin_standard="LVCMOS33",
     uart=Uart(rx="M1", tx="L4", baud=3_000_000, by="FT231X on the board (USB)"),
+    usb=Usb(phy="pins", pins=(("usb_dp", "D15"), ("usb_dn", "E15"), ("usb_pullup", "B12"))),
     resources=Resources(luts=83_640, multipliers=156, block_rams=208, block_kbits=18),
     external="32 MB SDRAM",
     clocks=((64, 50_000_000),),
@@ -291,6 +331,14 @@ _ALL = (
         clock_pins=("K23",),
         clock=100_000_000,
         uart=Uart(rx="R26", tx="R24", baud=3_000_000, by="FT2232H on the board (USB)"),
+        usb=Usb(
+            phy="ulpi",
+            pins=(
+                *((f"ulpi_data[{bit}]", pin) for bit, pin in enumerate(("M26", "L25", "L26", "K25", "K26", "J23", "P25", "H25"))),
+                *(("ulpi_clk", "H24"), ("ulpi_dir", "F22"), ("ulpi_nxt", "F23"), ("ulpi_stp", "H23"), ("ulpi_rst", "E23")),
+            ),
+            options=" SLEWRATE=SLOW",
+        ),
         external="512 MB DDR3",
         loader="ecpix5",
     ),
@@ -303,6 +351,7 @@ _ALL = (
         clock_pins=("A9",),
         clock=48_000_000,
         uart=Uart(rx="N17", tx="M18", baud=3_000_000, by="a 3.3 V adapter on pins 0 and 1"),
+        usb=Usb(phy="pins", pins=(("usb_dp", "N1"), ("usb_dn", "M2"), ("usb_pullup", "N2"))),
         external="128 MB DDR3",
         clocks=((64, 48_000_000),),
         loader="orangeCrab",

@@ -6,12 +6,17 @@ from .boards import Board
 SUFFIXES = {"ecp5": "lpf", "ice40": "pcf", "gowin": "cst", "xilinx7": "xdc", "ultrascale": "xdc"}
 """Of the constraint file of each family."""
 
+ULPI_CLOCK = 60_000_000
+"""Of every transceiver on ULPI, Hz."""
+
 
 def constraints(board: Board, link: str = "uart") -> str:
     """The constraint file of a board for `BoardTop` with one of the board's links."""
     clocks = dict(zip(("clock_p", "clock_n"), board.clock_pins, strict=False))
     if link == "pcie":
         return _pcie_xdc(board, clocks)
+    if link == "usb":
+        return _usb_lpf(board, clocks)
     pins = {**clocks, "uart_rx": board.uart.rx, "uart_tx": board.uart.tx}
     return _WRITERS[board.family](board, pins, {port: board.clock_standard if port in clocks else board.pin_standard for port in pins})
 
@@ -21,6 +26,17 @@ def _lpf(board: Board, pins: dict[str, str], standards: dict[str, str]) -> str:
     for port, pin in pins.items():
         pull = " PULLMODE=UP" if port == "uart_rx" else ""
         lines += [f'LOCATE COMP "{port}" SITE "{pin}";', f'IOBUF PORT "{port}" IO_TYPE={standards[port]}{pull};']
+    return "\n".join(lines) + "\n"
+
+
+def _usb_lpf(board: Board, clocks: dict[str, str]) -> str:
+    lines = [_lpf(board, clocks, dict.fromkeys(clocks, board.clock_standard)).rstrip()]
+    if board.bus.phy == "ulpi":
+        lines.append(f'FREQUENCY PORT "ulpi_clk" {ULPI_CLOCK / 1e6:g} MHZ;')
+    # Between the clocks of engine and USB there are FIFOs and synchronisers alone: no path has a cycle to keep to.
+    lines.append("BLOCK ASYNCPATHS;")
+    for port, pin in board.bus.pins:
+        lines += [f'LOCATE COMP "{port}" SITE "{pin}";', f'IOBUF PORT "{port}" IO_TYPE={board.pin_standard}{board.bus.options};']
     return "\n".join(lines) + "\n"
 
 

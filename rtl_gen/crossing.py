@@ -2,12 +2,16 @@
 """A stream from one clock domain into another."""
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
-from amaranth.hdl import Module, ShapeLike, Signal
+from amaranth.hdl import Module, Shape, ShapeLike, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.cdc import FFSynchronizer
+from amaranth.lib.fifo import AsyncFIFO
 from amaranth.lib.wiring import In, Out
+
+CROSSING_DEPTH: Final = 32
+"""Payloads that wait between two clocks; more than the crossing's delay, so that it holds up neither side."""
 
 Item = TypeVar("Item")
 
@@ -59,4 +63,25 @@ class StreamCrossing(wiring.Component):
             m.d[self.i_domain] += [held.eq(self.i.payload), sent.eq(~sent)]
         with m.If(self.o.valid & self.o.ready):
             m.d[self.o_domain] += taken.eq(~taken)
+        return m
+
+
+class FifoCrossing(StreamCrossing):
+    """The same by a FIFO, for streams that move a payload in every cycle.
+
+    Latency a cycle of the one clock and 3 of the other; throughput a payload a cycle of the slower one.
+    """
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        width = Shape.cast(self.shape).width
+        m.submodules.fifo = fifo = AsyncFIFO(width=width, depth=CROSSING_DEPTH, w_domain=self.i_domain, r_domain=self.o_domain)
+        m.d.comb += [
+            fifo.w_data.eq(Value.cast(self.i.payload)),
+            fifo.w_en.eq(self.i.valid),
+            self.i.ready.eq(fifo.w_rdy),
+            Value.cast(self.o.payload).eq(fifo.r_data),
+            self.o.valid.eq(fifo.r_rdy),
+            fifo.r_en.eq(self.o.ready),
+        ]
         return m

@@ -9,10 +9,10 @@ from typing import Final
 
 from .. import firmware
 
-TOPS: Final = ("uart_device", "axi_device")
+TOPS: Final = ("uart_device", "axi_device", "usb_device")
 """The modules that all others of the machine are imported from; what a board adds around them is not part of the identity."""
 
-SHARED: Final = ("arithmetic", "counters", "formats", "framing", "isa", "protocol", "transfer")
+SHARED: Final = ("arithmetic", "counters", "formats", "framing", "isa", "protocol", "transfer", "usb")
 """Modules of `frenn.firmware` whose tables and numbers are built into the gateware. Changes of `parameters` show in the
 fingerprint."""
 

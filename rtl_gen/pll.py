@@ -84,8 +84,8 @@ class PllSettings:
         Input clock, Hz.
     reference, multiplier, divider : int
         See `PllLimits`.
-    second_divider : int or None
-        Divider of a second output; ECP5 alone.
+    second_divider, third_divider : int or None
+        Dividers of further outputs; ECP5 alone.
     """
 
     family: str
@@ -94,6 +94,7 @@ class PllSettings:
     multiplier: int
     divider: int
     second_divider: int | None = None
+    third_divider: int | None = None
 
     @property
     def detector(self) -> Fraction:
@@ -119,6 +120,46 @@ class PllSettings:
     def with_second_output(self, most: int) -> "PllSettings":
         """The same with a second output, the fastest of at most ``most`` Hz."""
         return replace(self, second_divider=math.ceil(self.oscillator / most))
+
+
+USB_CLOCKS: Final = (48_000_000, 12_000_000)
+"""Clocks of the FPGA's own pins on the USB at full speed: of their samples, and of the bytes."""
+
+
+def usb_pll_settings(input: int) -> PllSettings:
+    """The dividers of an ECP5's PLL whose second and third outputs are exactly `USB_CLOCKS`.
+
+    The first output does nothing but close the loop; its clock is the slowest of at least 10 MHz.
+
+    Parameters
+    ----------
+    input : int
+        Clock, Hz.
+
+    Raises
+    ------
+    FrennError
+        If there are none.
+    """
+    limits = LIMITS["ecp5"]
+    fast, slow = USB_CLOCKS
+    for reference in limits.references:
+        detector = Fraction(input, reference)
+        for ratio in range(-(-limits.oscillator[0] // fast), limits.oscillator[1] // fast + 1):
+            turns = ratio * fast / detector
+            multiplier = max(1, math.ceil(10_000_000 / detector))
+            if detector < limits.detector[0] or turns.denominator != 1 or turns % multiplier or turns / multiplier > limits.dividers[-1]:
+                continue
+            return PllSettings(
+                family="ecp5",
+                input=input,
+                reference=reference,
+                multiplier=multiplier,
+                divider=int(turns) // multiplier,
+                second_divider=ratio,
+                third_divider=ratio * fast // slow,
+            )
+    raise FrennError(f"clock: the PLL cannot make the USB's 48 and 12 MHz of {input / 1e6:g} MHz")
 
 
 def pll_settings(family: str, input: int, output: int | Fraction) -> PllSettings:
@@ -170,7 +211,12 @@ def _candidates(family: str, limits: PllLimits, input: int, output: Fraction) ->
 
 
 def pll_cells(
-    settings: PllSettings, clock_in: Value, clock: Value, locked: Value, second_clock: Value | None = None
+    settings: PllSettings,
+    clock_in: Value,
+    clock: Value,
+    locked: Value,
+    second_clock: Value | None = None,
+    third_clock: Value | None = None,
 ) -> dict[str, Instance]:
     """The cells of a PLL by name.
 
@@ -181,26 +227,36 @@ def pll_cells(
         Input clock; on iCE40 the pad itself.
     clock, locked : Value, 1 bit
         Driven: output clock, and whether it is steady.
-    second_clock : Value, 1 bit, optional
-        Driven, if the settings have a second output.
+    second_clock, third_clock : Value, 1 bit, optional
+        Driven, if the settings have such outputs.
     """
     if settings.second_divider is not None and second_clock is not None:
-        return _ecp5(settings, clock_in, clock, locked, second_clock)
+        return _ecp5(settings, clock_in, clock, locked, second_clock, third_clock)
     return _CELLS[settings.family](settings, clock_in, clock, locked)
 
 
-def _ecp5(settings: PllSettings, clock_in: Value, clock: Value, locked: Value, second_clock: Value | None = None) -> dict[str, Instance]:
+def _ecp5(
+    settings: PllSettings,
+    clock_in: Value,
+    clock: Value,
+    locked: Value,
+    second_clock: Value | None = None,
+    third_clock: Value | None = None,
+) -> dict[str, Instance]:
     frequencies = {"FREQUENCY_PIN_CLKI": Fraction(settings.input), "FREQUENCY_PIN_CLKOP": settings.output}
-    second: dict[str, Any] = {}
-    if second_clock is not None and settings.second_divider is not None:
-        frequencies["FREQUENCY_PIN_CLKOS"] = settings.second_output
-        second = {
-            "p_CLKOS_ENABLE": "ENABLED",
-            "p_CLKOS_DIV": settings.second_divider,
-            "p_CLKOS_CPHASE": settings.second_divider - 1,
-            "p_CLKOS_FPHASE": 0,
-            "i_ENCLKOS": Const(0),
-            "o_CLKOS": second_clock,
+    further: dict[str, Any] = {}
+    outputs = (("CLKOS", settings.second_divider, second_clock), ("CLKOS2", settings.third_divider, third_clock))
+    for name, divider, driven in outputs:
+        if driven is None or divider is None:
+            continue
+        frequencies[f"FREQUENCY_PIN_{name}"] = settings.oscillator / divider
+        further |= {
+            f"p_{name}_ENABLE": "ENABLED",
+            f"p_{name}_DIV": divider,
+            f"p_{name}_CPHASE": divider - 1,
+            f"p_{name}_FPHASE": 0,
+            f"i_EN{name}": Const(0),
+            f"o_{name}": driven,
         }
     return {
         "pll": Instance(
@@ -234,7 +290,7 @@ def _ecp5(settings: PllSettings, clock_in: Value, clock: Value, locked: Value, s
             i_ENCLKOP=Const(0),
             o_CLKOP=clock,
             o_LOCK=locked,
-            **second,
+            **further,
         )
     }
 

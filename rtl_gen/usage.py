@@ -38,6 +38,7 @@ class Use:
 class Clock:
     """What placing and routing made of a clock: frequencies in MHz."""
 
+    name: str
     achieved: float
     asked: float
 
@@ -46,6 +47,26 @@ class Clock:
         """Whether the clock is as fast as asked for."""
         return self.achieved >= self.asked
 
+
+@dataclass(frozen=True)
+class Crossing:
+    """The longest path from one clock to another, with wires, and a cycle of the faster one: ns.
+
+    A pointer whose bits change one at a time may cross where they are apart by less than a cycle.
+    """
+
+    source: str
+    target: str
+    delay: float
+    cycle: float
+
+    @property
+    def met(self) -> bool:
+        """Whether all that crosses arrives within a cycle."""
+        return self.delay <= self.cycle
+
+
+ENGINE_CLOCK: Final = "clk"
 
 _CELLS: Final[Mapping[str, Mapping[str, tuple[tuple[str, float], ...]]]] = {
     "ecp5": {
@@ -136,6 +157,23 @@ def logged_use(board: Board, log: str) -> dict[str, Use]:
 
 
 def placed_clocks(timing: Mapping[str, Any]) -> list[Clock]:
-    """The clocks of nextpnr's report, the fastest that was asked for first: it is the engine's."""
-    clocks = [Clock(entry["achieved"], entry["constraint"]) for entry in timing["fmax"].values()]
-    return sorted(clocks, key=lambda clock: -clock.asked)
+    """The clocks of nextpnr's report: first the engine's, which is called `ENGINE_CLOCK` or is the fastest that was asked for."""
+    clocks = [Clock(_bare(name), entry["achieved"], entry["constraint"]) for name, entry in timing["fmax"].items()]
+    return sorted(clocks, key=lambda clock: (clock.name != ENGINE_CLOCK, -clock.asked))
+
+
+def placed_crossings(timing: Mapping[str, Any]) -> list[Crossing]:
+    """The longest path between each pair of clocks of nextpnr's report."""
+    clocks = {clock.name: clock for clock in placed_clocks(timing)}
+    crossings = []
+    for path in timing.get("critical_paths", ()):
+        ends = [_bare(path[end].partition(" ")[2]) for end in ("from", "to")]
+        if ends[0] != ends[1] and ends[0] in clocks and ends[1] in clocks:
+            fastest = max(clocks[end].asked for end in ends)
+            crossings.append(Crossing(ends[0], ends[1], delay=sum(part["delay"] for part in path["path"]), cycle=1e3 / fastest))
+    return crossings
+
+
+def _bare(net: str) -> str:
+    """Name of a clock, without the modules that its net is in and what nextpnr adds."""
+    return net.removeprefix("$glbnet$").partition("$")[0].rpartition(".")[2]

@@ -14,24 +14,19 @@ from cocotbext.axi import AxiStreamFrame, AxiStreamSink, AxiStreamSource
 from ...firmware.protocol import Command, Space, Status
 from ...firmware.transfer import TransferDecoder, join
 from .axi_loop import open_ends, start_clocks
-from .device import LAST, Ask, Host
+from .device import LAST, Ask, Host, PacketQueue
 
 
-class _Requests:
+class _Requests(PacketQueue):
     """Packets as AXI packets: each one alone, or several to a transfer."""
 
     def __init__(self, source: AxiStreamSource, transfers: bool) -> None:
+        super().__init__()
         self.source = source
         self.transfers = transfers
-        self.words: list[int] = []
-        self.packets: list[np.ndarray] = []
 
     def send(self, items: Iterable[int]) -> None:
-        for item in items:
-            self.words.append(item & ~LAST)
-            if item & LAST:
-                self.packets.append(np.array(self.words, dtype=np.uint32))
-                self.words = []
+        super().send(items)
         if not self.transfers:
             for packet in self.packets:
                 self.source.send_nowait(AxiStreamFrame(packet.astype("<u4").tobytes()))

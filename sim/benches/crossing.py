@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bench of `StreamCrossing`, from the domain ``link`` into ``sync`` or back, under clocks of unlike periods that drift past each other."""
+"""Bench of the crossings, from the domain ``link`` into ``sync`` or back, under clocks of unlike periods that drift past each other."""
 
 import os
 import random

@@ -29,6 +29,7 @@ from ...firmware.protocol import (
     Register,
     Space,
     Status,
+    Words,
     pack_inputs,
     pack_zero_runs,
     request,
@@ -98,6 +99,28 @@ class Requests(Protocol):
         """Queue words, the last of each packet marked with `LAST`."""
 
 
+class PacketQueue:
+    """Requests that wait as packets.
+
+    Attributes
+    ----------
+    packets : list of (words,) uint32
+        Those that are complete.
+    """
+
+    def __init__(self) -> None:
+        self.packets: list[Words] = []
+        self._words: list[int] = []
+
+    def send(self, items: Iterable[int]) -> None:
+        """See `Requests`."""
+        for item in items:
+            self._words.append(item & ~LAST)
+            if item & LAST:
+                self.packets.append(np.array(self._words, dtype=np.uint32))
+                self._words = []
+
+
 class Answers(Protocol):
     """Where answers come from: a `StreamSink`, or what is like it."""
 
@@ -106,10 +129,10 @@ class Answers(Protocol):
 
 
 class Host:
-    """A host, and golden beside the device."""
+    """A host, and golden beside the device: of the bench's own network unless another one is given, with its engine."""
 
-    def __init__(self, requests: Requests, answers: Answers) -> None:
-        self.network, self.parameters = example(int(os.environ["LANES"]), os.environ["WIDE"] == "1")
+    def __init__(self, requests: Requests, answers: Answers, other: tuple[Network, EngineParameters] | None = None) -> None:
+        self.network, self.parameters = other or example(int(os.environ["LANES"]), os.environ["WIDE"] == "1")
         self.program = compile_network(self.network, self.parameters)
         self.golden = Golden(self.network)
         self.image = Image.build(self.program, self.golden.weights())

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -190,6 +191,43 @@ def test_overflow_in_placing_is_read_from_the_log(tools: Tools, tmp_path: Path) 
     assert report_of(out)["use"]["luts"] == {"used": 5400, "available": 5280}
 
 
+def test_every_clock_and_what_crosses_between_two(tools: Tools, tmp_path: Path) -> None:
+    """Timing as nextpnr reports it: of a bus that is faster than the engine, and of paths that have no clock at one end."""
+
+    def timing(usb: float, delay: float) -> str:
+        fmax = {
+            "$glbnet$clk": {"achieved": 55.5, "constraint": 50.0},
+            "$glbnet$device.usb.ulpi_clk$TRELLIS_IO_OUT": {"achieved": usb, "constraint": 60.0},
+        }
+        step = {"delay": delay / 2, "from": {}, "to": {}, "type": "routing"}
+        paths = [
+            {"from": "posedge $glbnet$clk", "to": "posedge $glbnet$clk", "path": [step] * 9},
+            {"from": "posedge $glbnet$device.usb.ulpi_clk$TRELLIS_IO_OUT", "to": "posedge $glbnet$clk", "path": [step] * 2},
+            {"from": "<async>", "to": "posedge $glbnet$clk", "path": [step] * 90},
+        ]
+        return json.dumps({"fmax": fmax, "critical_paths": paths, "utilization": {}})
+
+    for number, (usb, delay, told) in enumerate(
+        (
+            (70.0, 12.0, ""),
+            (59.0, 12.0, "the clock ulpi_clk reaches 59.00 MHz where 60.00 is asked for; try another --seed"),
+            (70.0, 17.0, "a path from ulpi_clk to clk takes 17.00 ns, a cycle of the faster clock 16.67 ns; try another --seed"),
+        )
+    ):
+        text = timing(usb, delay)
+        for variable, product in (("NEXTPNR_ECP5", "routed.config"), ("ECPPACK", "unfinished.bit")):
+            extra = f"open('timing.json', 'w').write({text!r}); open({product!r}, 'w')"
+            tools._write(variable, f"import sys\nprint('1') if '--version' in sys.argv else exec({extra!r})")
+        tools.yosys(cells={"LUT4": 900})
+        out = tmp_path / str(number)
+        with pytest.raises(BuildFailed, match=told) if told else nullcontext():
+            build(board_design(find_board("ecpix5-85"), "tiny", link="usb"), out, 1, lambda text: None)
+        report = report_of(out)
+        assert report["fmax_mhz"] == 55.5 and report["serial"] == "1"
+        assert report["clocks"]["ulpi_clk"] == {"reached_mhz": usb, "asked_mhz": 60.0}
+        assert report["crossings_ns"] == {"ulpi_clk to clk": delay}
+
+
 def test_missed_timing(tools: Tools, tmp_path: Path) -> None:
     tools.nextpnr(achieved=23.97)
     out = tmp_path / "out"
@@ -302,7 +340,7 @@ def test_pcie_board_ends_with_a_project_for_its_slot(tools: Tools, tmp_path: Pat
     assert report_of(out)["link"] == "uart"
     capsys.readouterr()
     assert main(["build", "--board", "ulx3s-85f", "--out", str(out), "--link", "pcie"]) == 2
-    assert capsys.readouterr().err == "frenn: error: ulx3s-85f has no link 'pcie'; legal are uart\n"
+    assert capsys.readouterr().err == "frenn: error: ulx3s-85f has no link 'pcie'; legal are uart, usb\n"
 
 
 class AxiEcho(wiring.Component):

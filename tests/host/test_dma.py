@@ -18,8 +18,8 @@ from frenn.firmware.errors import FrennError, LinkError
 from frenn.firmware.network import Network
 from frenn.firmware.parameters import EngineParameters
 from frenn.firmware.protocol import ANSWER, Status
-from frenn.firmware.transfer import LAST, MARK, TransferDecoder, join, pieces
-from frenn.host import dma
+from frenn.firmware.transfer import LAST, MARK, OPENING, TransferDecoder, join, opening, pieces
+from frenn.host import dma, transfer_link
 from frenn.host.cli import main
 from frenn.host.dma import DmaAddress, DmaLink
 from frenn.host.driver import Driver
@@ -62,10 +62,10 @@ def test_what_is_no_transfer(head: int) -> None:
 
 
 def test_openings_are_known() -> None:
-    openings = [join(dma._opening()[0]) for _ in range(50)]
-    assert all(dma.OPENING.fullmatch(opening) for opening in openings)
+    openings = [join(opening()[0]) for _ in range(50)]
+    assert all(OPENING.fullmatch(data) for data in openings)
     assert len(set(openings)) == 50
-    found = dma.OPENING.search(bytes(7) + openings[0])
+    found = OPENING.search(bytes(7) + openings[0])
     assert found is not None and found.start() == 7
 
 
@@ -154,7 +154,7 @@ def test_a_device_that_is_full_is_drained_first(pipes: Pipes) -> None:
         decoder = TransferDecoder()
         os.set_blocking(pipes.inward, True)
         content = b""
-        while not (found := dma.OPENING.search(content)):
+        while not (found := OPENING.search(content)):
             content += os.read(pipes.inward, 1 << 16)
         heads = [int(packet[0]) for packet in decoder.feed(content[found.start() :])]
         answers = [np.array([head & 0xFFFF | ANSWER | Status.UNKNOWN_COMMAND << 16], dtype=np.uint32) for head in heads]
@@ -189,7 +189,7 @@ def test_several_packets_go_in_one_write(pipes: Pipes) -> None:
 
 
 def test_transfers_are_not_longer_than_they_may_be(pipes: Pipes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dma, "WRITE_BYTES", 1000)
+    monkeypatch.setattr(transfer_link, "WRITE_BYTES", 1000)
     written: list[int] = []
     link = opened(pipes)
     write = link._write

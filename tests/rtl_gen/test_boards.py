@@ -14,7 +14,7 @@ from frenn.rtl_gen.boards import BOARDS, FAMILIES, find_board
 from frenn.rtl_gen.build import build_plan, vivado_script
 from frenn.rtl_gen.constraints import constraints
 from frenn.rtl_gen.pcie import CORE
-from frenn.rtl_gen.pll import pll_cells
+from frenn.rtl_gen.pll import LIMITS, USB_CLOCKS, pll_cells, usb_pll_settings
 
 ONE_OF_EACH = ("ulx3s-85f", "icebreaker", "tang-nano-9k", "arty-a7-35t", "kcu105")
 CELLS = {"ecp5": "EHXPLLL", "ice40": "SB_PLL40_PAD", "gowin": "rPLL", "xilinx7": "MMCME2_BASE", "ultrascale": "MMCME3_BASE"}
@@ -246,8 +246,51 @@ def test_pcie_script_is_tcl(name: str) -> None:
 
 
 def test_a_board_has_the_links_it_has() -> None:
-    with pytest.raises(FrennError, match="ulx3s-85f has no link 'pcie'; legal are uart"):
+    with pytest.raises(FrennError, match="ulx3s-85f has no link 'pcie'; legal are uart, usb"):
         design("ulx3s-85f", link="pcie")
     with pytest.raises(FrennError, match="ulx3s-85f has no PCI Express"):
         _ = find_board("ulx3s-85f").slot
     assert [name for name, board in BOARDS.items() if board.links[0] == "pcie"] == ["nitefury", "kcu105"]
+    with pytest.raises(FrennError, match="icebreaker has no link 'usb'; legal are uart"):
+        design("icebreaker", link="usb")
+    with pytest.raises(FrennError, match="icebreaker has no USB that reaches the FPGA"):
+        _ = find_board("icebreaker").bus
+    with pytest.raises(FrennError, match="USB serial number is 'my board'"):
+        replace(design("ulx3s-85f", link="usb"), serial="my board")
+
+
+USB_BOARDS = [name for name, board in BOARDS.items() if board.usb is not None]
+
+
+@pytest.mark.parametrize("name", USB_BOARDS)
+def test_usb_clocks_come_from_the_boards_oscillator(name: str) -> None:
+    board = BOARDS[name]
+    if board.bus.phy == "pins":
+        settings = usb_pll_settings(board.clock)
+        assert settings.second_divider is not None and settings.third_divider is not None
+        made = (settings.oscillator / settings.second_divider, settings.oscillator / settings.third_divider)
+        assert made == USB_CLOCKS
+        limits = LIMITS["ecp5"]
+        assert limits.oscillator[0] <= settings.oscillator <= limits.oscillator[1] and settings.detector >= limits.detector[0]
+        assert {settings.divider, settings.second_divider, settings.third_divider} < set(limits.dividers)
+
+
+@pytest.mark.parametrize("name", ["ulx3s-85f", "ecpix5-85"])
+def test_usb_top_has_what_its_constraints_name(name: str) -> None:
+    made = replace(design(name, link="usb"), serial="desk-2")
+    text, lpf = made.verilog(), constraints(made.board, "usb")
+    top = re.search(rf"^module {NAME}\((.*?)\);", text, re.MULTILINE | re.DOTALL)
+    assert top is not None
+    ports = set(re.findall(r"\w+", top[1]))
+    assert set(re.findall(r'LOCATE COMP "(\w+)(?:\[\d\])?"', lpf)) == ports
+    assert len(re.findall("LOCATE", lpf)) == len(re.findall("IOBUF", lpf)) == len(ports) + (7 if made.board.bus.phy == "ulpi" else 0)
+    # The clock of every domain is stated or made by a PLL of a stated one, and paths between them are said to be asynchronous.
+    cells = instances(text)[NAME]
+    if made.board.bus.phy == "ulpi":
+        assert 'FREQUENCY PORT "ulpi_clk" 60 MHZ;' in lpf
+        assert [kind for kind in cells.values() if kind in ("BB", "EHXPLLL")] == ["EHXPLLL", *["BB"] * 8]
+    else:
+        assert sorted(kind for kind in cells.values() if kind in ("BB", "EHXPLLL")) == ["BB", "BB", "EHXPLLL", "EHXPLLL"]
+        assert {cells["pll"], cells["usb_pll"]} == {"EHXPLLL"}
+    assert "BLOCK ASYNCPATHS;" in lpf
+    assert made.verilog() == text and made.usb_identity.product == name

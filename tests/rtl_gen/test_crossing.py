@@ -4,16 +4,19 @@
 from pathlib import Path
 
 import pytest
-from frenn.rtl_gen.crossing import StreamCrossing
+from frenn.rtl_gen.crossing import FifoCrossing, StreamCrossing
 from frenn.rtl_gen.stream_register import HalfRegister, StreamRegister
 from frenn.sim.benches.runner import SIMULATORS, Simulator, run
 
 
 @pytest.mark.parametrize("simulator", SIMULATORS)
 @pytest.mark.parametrize(("i_domain", "o_domain"), [("link", "sync"), ("sync", "link")])
-def test_crossing(simulator: Simulator, seed: int, tmp_path: Path, i_domain: str, o_domain: str) -> None:
+@pytest.mark.parametrize("component", [StreamCrossing, FifoCrossing])
+def test_crossing(
+    simulator: Simulator, seed: int, tmp_path: Path, component: type[StreamCrossing | FifoCrossing], i_domain: str, o_domain: str
+) -> None:
     run(
-        StreamCrossing(33, i_domain=i_domain, o_domain=o_domain),
+        component(33, i_domain=i_domain, o_domain=o_domain),
         "frenn.sim.benches.crossing",
         name="crossing",
         simulator=simulator,
