@@ -208,9 +208,11 @@ class _Engine:
                 account.idle["sequencing"] += 1
         elif issuer.state == "FOLLOW" or (issuer.state == "BLOCK" and issuer.rows_wait()):
             account.idle["error" if self.neurons.erring else "walk"] += 1
-        elif issuer.state in ("BLOCK", "RUN") and (issuer.held() or issuer.state == "RUN"):
+        elif issuer.state == "RUN" or (issuer.state == "BLOCK" and issuer.current.op == Op.TRANSPOSED and issuer.held()):
             account.idle["sums"] += 1
         elif issuer.state != "IDLE":
+            account.idle["sequencing"] += 1
+        elif account.cycles <= FETCH:
             account.idle["sequencing"] += 1
         elif instruction.op == Op.END:
             account.idle["drain"] += 1

@@ -70,6 +70,8 @@ class Issuer(wiring.Component):
         Rows that exist in it.
     event_skipped_sources, event_skipped_columns : Out
         Sources or columns left out.
+    event_waits_walk, event_waits_sums : Out
+        No product was asked for in the cycle before, as the list or the rows were still written, or sums were in the way.
 
     The first command comes `ISSUE` + 4 cycles after the start of a transposed pass, `LOOK` - 1 later in the others. Throughput one
     command a cycle, beside two cycles for each row block, skipped or not. A block's last command waits: forward, until the block before
@@ -114,6 +116,8 @@ class Issuer(wiring.Component):
                 "event_lanes": Out(range(parameters.lanes + 1)),
                 "event_skipped_sources": Out(INDEX_BITS),
                 "event_skipped_columns": Out(INDEX_BITS),
+                "event_waits_walk": Out(1),
+                "event_waits_sums": Out(1),
             }
         )
 
@@ -280,7 +284,13 @@ class Issuer(wiring.Component):
                 turn.eq(turn + ROW_ROTATION * lanes % RANDOM_BITS),
             ]
         look = Signal(range(LOOK))
-        m.d.sync += [lead.eq(0), self.event_skipped_sources.eq(0), self.event_skipped_columns.eq(0)]
+        m.d.sync += [
+            lead.eq(0),
+            self.event_skipped_sources.eq(0),
+            self.event_skipped_columns.eq(0),
+            self.event_waits_walk.eq(0),
+            self.event_waits_sums.eq(0),
+        ]
         m.d.comb += self.issuing.eq(1)
         with m.FSM():
             with m.State("IDLE"):
@@ -325,8 +335,9 @@ class Issuer(wiring.Component):
                 with m.If(transposed):
                     m.d.sync += spacing.eq(PASS - 2)
                 # A block whose rows are not yet written, or whose sums would come too early.
-                waits = (rows_follow & (self.block == self.row)) | (transposed & first_block & transposed_held)
-                with m.If(~waits):
+                rows_wait, sums_wait = rows_follow & (self.block == self.row), transposed & first_block & transposed_held
+                m.d.sync += [self.event_waits_walk.eq(rows_wait), self.event_waits_sums.eq(sums_wait & ~rows_wait)]
+                with m.If(~(rows_wait | sums_wait)):
                     m.next = "CHOOSE"
             with m.State("FOLLOW"):
                 # Seen a cycle late, and the last source is left for RUN: so two more must be there.
@@ -338,6 +349,7 @@ class Issuer(wiring.Component):
                     m.d.comb += issue.eq(0)
                     m.d.sync += look.eq(LOOK - 2)
                     m.next = "LIST"
+                m.d.sync += self.event_waits_walk.eq(~issue)
             with m.State("CHOOSE"):
                 m.d.sync += [inner.eq(0), inner_left.eq(length), single.eq(length <= 1), empty.eq(length == 0)]
                 with m.If(active):
@@ -358,6 +370,7 @@ class Issuer(wiring.Component):
                     issue.eq(~last | update | (spaced & ~(forward & first_block & forward_held))),
                     go.eq(issue & last),
                 ]
+                m.d.sync += self.event_waits_sums.eq(~issue)
                 with m.If(issue):
                     m.d.sync += [inner.eq(inner + 1), inner_left.eq(inner_left - 1), single.eq(inner_left == 2)]
                 with m.If(go):

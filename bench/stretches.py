@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stretches of a training run: weights that the golden model learned, and what an engine does with the samples that follow them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from frenn.firmware.arithmetic import IntArray
+from frenn.firmware.errors import FrennError
+from frenn.firmware.files import write_atomic
+from frenn.firmware.network import Network
+from frenn.host.checkpoint import Checkpoint, CheckpointError, Identity
+from frenn.host.datasets import Dataset, quantise
+from frenn.host.driver import Driver
+from frenn.host.training import Advance, State, epochs
+from frenn.sim.compiled import CompiledGolden
+
+PLACES: Final = 8
+"""Stretches of an epoch, each in the middle of an equal part of it."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Samples of a run in the order in which it learns them.
+
+    Parameters
+    ----------
+    inputs : (samples, inputs) int64
+        In the network's input format.
+    labels : (samples,) int64
+    step : int
+        Number of the first one in the whole run.
+    rate : int
+        Binary logarithm of the learning rate.
+    """
+
+    inputs: IntArray
+    labels: IntArray
+    step: int
+    rate: int
+
+
+class Stretches:
+    """The states from which stretches of a run begin, in a folder that is filled as far as they are asked for.
+
+    Parameters
+    ----------
+    network : Network
+        With its schedule of learning rates.
+    dataset : Dataset
+    folder : Path
+        Of this network and data alone.
+    numbers : sequence of int
+        Epochs, from 1, that have stretches.
+    """
+
+    def __init__(self, network: Network, dataset: Dataset, folder: Path, numbers: tuple[int, ...]) -> None:
+        self.network, self.dataset, self.folder, self.numbers = network, dataset, folder, numbers
+        self._identity = Identity.of(network, dataset)
+        self._every = len(dataset.train_labels) // (2 * PLACES)
+        if self._every < 1:
+            raise FrennError(f"the {dataset.name} data have {len(dataset.train_labels)} training samples; stretches need {2 * PLACES}")
+
+    def missing(self, number: int) -> int:
+        """Samples, learned or tested, until the stretches of an epoch are there."""
+        begun = self._begun()
+        return 0 if self._complete(number) else (number - begun.epoch) * (len(self.dataset.train_labels) + len(self.dataset.test_labels))
+
+    def learn(self, number: int, advance: Advance) -> None:
+        """Train golden up to the end of an epoch, unless its stretches are there. What was learned before an interruption is kept."""
+        if self._complete(number):
+            return
+        machine, state = CompiledGolden(self.network), self._begun()
+        machine.load(state.weights)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for epoch in epochs(machine, self.network, self.dataset, advance, state=state, every=self._every, keep=self._keep):
+            self._write(self._end(epoch.number), epoch.state)
+            self._end(epoch.number - 1).unlink(missing_ok=True)
+            if epoch.number >= number:
+                return
+
+    def states(self, number: int) -> Iterator[State]:
+        """Where the stretches of an epoch begin."""
+        for place in range(PLACES):
+            yield self._load(self._start(number, place)).state
+
+    def samples(self, state: State, count: int) -> Samples:
+        """So many samples that the run learns from a state on, all of one epoch."""
+        order = np.random.default_rng((self.network.seed, state.epoch)).permutation(len(self.dataset.train_labels))
+        chosen = order[state.done : state.done + min(count, self._every)]
+        return Samples(
+            inputs=quantise(self.dataset.train_inputs[chosen], self.network.formats.input),
+            labels=self.dataset.train_labels[chosen],
+            step=state.epoch * len(order) + state.done,
+            rate=self.network.learning.rate_at(state.epoch),
+        )
+
+    def _complete(self, number: int) -> bool:
+        return all(self._start(number, place).exists() for place in range(PLACES))
+
+    def _begun(self) -> State:
+        ends = sorted(self.folder.glob("epoch-*.safetensors"))
+        return self._load(ends[-1]).state if ends else State.initial(self.network)
+
+    def _keep(self, state: State) -> None:
+        place, part = divmod(state.done // self._every, 2)
+        if state.epoch + 1 in self.numbers and part and place < PLACES:
+            self._write(self._start(state.epoch + 1, place), state)
+
+    def _start(self, number: int, place: int) -> Path:
+        return self.folder / f"stretch-{number:03d}-{place}.safetensors"
+
+    def _end(self, number: int) -> Path:
+        return self.folder / f"epoch-{number:03d}.safetensors"
+
+    def _write(self, path: Path, state: State) -> None:
+        write_atomic(path, Checkpoint(self._identity, state, []).encode())
+
+    def _load(self, path: Path) -> Checkpoint:
+        try:
+            checkpoint = Checkpoint.load(path)
+        except CheckpointError as error:
+            raise FrennError(f"{error}; remove {self.folder}, and its stretches are learned again") from None
+        self._identity.check(checkpoint.identity, f"the stretch {path}")
+        return checkpoint
+
+
+def replay(machine: Driver, golden: CompiledGolden, state: State, samples: Samples) -> dict[str, int]:
+    """What a device counts while it learns samples from a state on, all but the first of them.
+
+    Parameters
+    ----------
+    machine : Driver
+    golden : CompiledGolden
+        Of the same network; learns the same beside it.
+    state : State
+    samples : Samples
+        Two or more.
+
+    Returns
+    -------
+    dict of str to int
+        Counters by name; ``cycles`` without the way of the first input to the engine and of the last answer from it, which the first
+        sample alone tells.
+
+    Raises
+    ------
+    FrennError
+        If the two do not predict the same and count the same.
+    """
+    machine.load(state.weights)
+    golden.load(state.weights)
+    first, rest = slice(0, 1), slice(1, len(samples.labels))
+    around = 0
+    for part in (first, rest):
+        golden.clear_counters()
+        machine.clear_counters()
+        given = samples.inputs[part], samples.labels[part], samples.step + part.start, samples.rate
+        same = [(mine == its).all() for mine, its in zip(machine.train(*given), golden.train(*given), strict=True)]
+        counters = machine.counters()
+        same += [counters[name] == value for name, value in golden.counters().items()]
+        if not all(same):
+            raise FrennError(f"engine and golden do not learn the same from sample {samples.step} on; please report it")
+        counters["cycles"] -= around
+        around = counters["cycles"] - counters["run_cycles"]
+    return counters
