@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stretches of a training run: weights that the golden model learned, and what an engine does with the samples that follow them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,6 +14,7 @@ from frenn.firmware.network import Network
 from frenn.host.checkpoint import Checkpoint, CheckpointError, Identity
 from frenn.host.datasets import Dataset, quantise
 from frenn.host.driver import Driver
+from frenn.host.machine import Machine
 from frenn.host.training import Advance, State, epochs
 from frenn.sim.compiled import CompiledGolden
 
@@ -127,42 +128,54 @@ class Stretches:
         return checkpoint
 
 
-def replay(machine: Driver, golden: CompiledGolden, state: State, samples: Samples) -> dict[str, int]:
-    """What a device counts while it learns samples from a state on, all but the first of them.
+def replay(machine: Driver, golden: CompiledGolden, state: State, samples: Samples) -> tuple[dict[str, int], dict[str, int]]:
+    """What a device counts while it predicts samples, then learns them, from a state on.
 
     Parameters
     ----------
     machine : Driver
     golden : CompiledGolden
-        Of the same network; learns the same beside it.
+        Of the same network; does the same beside it.
     state : State
     samples : Samples
         Two or more.
 
     Returns
     -------
-    dict of str to int
-        Counters by name; ``cycles`` without the way of the first input to the engine and of the last answer from it, which the first
-        sample alone tells.
+    learning, predicting : dict of str to int
+        Counters by name, see `_counted`.
 
     Raises
     ------
     FrennError
-        If the two do not predict the same and count the same.
+        If the two do not answer the same and count the same.
     """
-    machine.load(state.weights)
-    golden.load(state.weights)
-    first, rest = slice(0, 1), slice(1, len(samples.labels))
-    around = 0
-    for part in (first, rest):
-        golden.clear_counters()
-        machine.clear_counters()
-        given = samples.inputs[part], samples.labels[part], samples.step + part.start, samples.rate
-        same = [(mine == its).all() for mine, its in zip(machine.train(*given), golden.train(*given), strict=True)]
+    for each in (machine, golden):
+        each.load(state.weights)
+
+    def infer(each: Machine, part: slice) -> tuple[IntArray, ...]:
+        return (each.infer(samples.inputs[part]),)
+
+    def train(each: Machine, part: slice) -> tuple[IntArray, ...]:
+        return each.train(samples.inputs[part], samples.labels[part], samples.step + part.start, samples.rate)
+
+    predicting = _counted(machine, golden, infer, len(samples.labels))
+    return _counted(machine, golden, train, len(samples.labels)), predicting
+
+
+def _counted(machine: Driver, golden: CompiledGolden, work: Callable[[Machine, slice], tuple[IntArray, ...]], count: int) -> dict[str, int]:
+    """Counters over all samples but the first; ``cycles`` and ``idle_link`` without the way of the first input to the engine and of the
+    last answer from it, which the first sample alone tells."""
+    around = {"cycles": 0, "idle_link": 0}
+    for part in (slice(0, 1), slice(1, count)):
+        for each in (machine, golden):
+            each.clear_counters()
+        same = [(mine == its).all() for mine, its in zip(work(machine, part), work(golden, part), strict=True)]
         counters = machine.counters()
         same += [counters[name] == value for name, value in golden.counters().items()]
         if not all(same):
-            raise FrennError(f"engine and golden do not learn the same from sample {samples.step} on; please report it")
-        counters["cycles"] -= around
-        around = counters["cycles"] - counters["run_cycles"]
+            raise FrennError(f"engine and golden do not learn the same as {machine.program.network.name} is replayed; please report it")
+        for name, cycles in around.items():
+            counters[name] -= cycles
+        around = {"cycles": counters["cycles"] - counters["run_cycles"], "idle_link": counters["idle_link"]}
     return counters

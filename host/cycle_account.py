@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where the cycles of a training sample go, as ``frenn check --cycles`` prints it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from ..firmware.compiler import Program
 from ..firmware.errors import FrennError
@@ -9,6 +9,28 @@ from ..firmware.isa import Op
 from ..rtl_gen.cycles import IDLE_KINDS, Account, dense_account
 
 WORK = {Op.FORWARD: "forward", Op.TRANSPOSED: "transposed", Op.UPDATE: "update"}
+
+
+def counted_account(counters: Mapping[str, int]) -> dict[str, int]:
+    """Where the cycles that a device counted went, by `WORK`, by `IDLE_KINDS` and by what lies between programs.
+
+    Parameters
+    ----------
+    counters : mapping of str to int
+        By the names of `frenn.firmware.counters.NAMES`, of an engine of more than one lane.
+
+    Returns
+    -------
+    dict of str to int
+        Cycles; all together are ``counters["cycles"]``. ``link``: nothing came, or a sample was still coming. ``between``: a program
+        was started, or its answer given. What is idle within a program is named as the model names it, see `Account`.
+    """
+    found = {name: counters[f"{name}_issues"] for name in WORK.values()}
+    found |= {name: counters[f"idle_{name}"] for name in IDLE_KINDS if name != "sequencing"}
+    found["sequencing"] = counters["run_cycles"] - sum(found.values())
+    found["link"] = counters["idle_link"]
+    found["between"] = counters["cycles"] - counters["run_cycles"] - counters["idle_link"]
+    return found
 
 
 def account_table(program: Program) -> Iterator[str]:

@@ -208,11 +208,9 @@ class _Engine:
                 account.idle["sequencing"] += 1
         elif issuer.state == "FOLLOW" or (issuer.state == "BLOCK" and issuer.rows_wait()):
             account.idle["error" if self.neurons.erring else "walk"] += 1
-        elif issuer.state == "RUN" or (issuer.state == "BLOCK" and issuer.current.op == Op.TRANSPOSED and issuer.held()):
+        elif issuer.state == "RUN" or (issuer.state == "BLOCK" and issuer.held()):
             account.idle["sums"] += 1
-        elif issuer.state != "IDLE":
-            account.idle["sequencing"] += 1
-        elif account.cycles <= FETCH:
+        elif issuer.state != "IDLE" or account.cycles <= FETCH:
             account.idle["sequencing"] += 1
         elif instruction.op == Op.END:
             account.idle["drain"] += 1
@@ -246,11 +244,8 @@ class _Issuer:
         return self.rows_follow and self.block == self.engine.neurons.row
 
     def held(self) -> bool:
-        """Whether the sums of the instruction before are in the way."""
-        return self.first_block and (
-            (self.current.op == Op.TRANSPOSED and self.transposed_held)
-            or (self.current.op == Op.FORWARD and self.inner_left <= 1 and self.forward_held)
-        )
+        """Whether the sums of the instruction before keep a transposed pass from beginning."""
+        return self.first_block and self.current.op == Op.TRANSPOSED and self.transposed_held
 
     def issues(self) -> bool:
         """Whether a command is given in this cycle."""
