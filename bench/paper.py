@@ -17,6 +17,10 @@ CLAMPED_STEPS: Final = 5
 BETA, NUDGE, RATE = 0.01, 0.1, 1e-3
 
 
+class TorchMissing(FrennError):
+    """PyTorch is not installed."""
+
+
 def dense_products(network: Network) -> int:
     """Multiplications of a sample by the paper's schedule, nothing left out: in every step each hidden layer sums up all its terms, the
     output once, and every weight is updated once. 10 free and 5 clamped steps, whatever the depth; the paper takes more for deep ones."""
@@ -44,15 +48,17 @@ class TorchChain:
 
     Raises
     ------
+    TorchMissing
+        If PyTorch is not installed.
     FrennError
-        If PyTorch is not installed, or the network is no chain.
+        If the network is no chain.
     """
 
     def __init__(self, network: Network) -> None:
         try:
             import torch
         except ImportError:
-            raise FrennError("PyTorch is missing; run: pip install 'frenn[bench]'") from None
+            raise TorchMissing("PyTorch is missing; run: pip install 'frenn[bench]'") from None
         if list(network.ends) != [(layer, layer + 1) for layer in range(len(network.layers) - 1)]:
             raise FrennError(f"network {network.name!r} is no chain, and the schedule in PyTorch is written for chains")
         self.torch = torch

@@ -16,7 +16,7 @@ import platform
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -51,6 +51,7 @@ BATCHES: Final = (1, 20, 500)
 SECONDS: Final = 5.0
 """That a speed of PyTorch is measured for."""
 GOLDEN_SAMPLES: Final = 3000
+PAPER_SAMPLES: Final = 10_000
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,7 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         cases, numbers = (CASES[:QUICK], EPOCHS[:1]) if arguments.quick else (CASES, EPOCHS)
         with threadpool_limits(1):
-            figures = measure(cases, numbers, arguments.data_dir, arguments.cache, arguments.builds)
-        write_atomic(arguments.json, (json.dumps(figures, indent=1) + "\n").encode())
+            measure(cases, numbers, arguments.data_dir, arguments.cache, arguments.builds, lambda figures: write(arguments.json, figures))
     except (FrennError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -111,18 +111,22 @@ def main(words: Sequence[str] | None = None) -> int:
     return 0
 
 
+def write(path: Path, figures: dict[str, Any]) -> None:
+    """Write the file of the figures, whole."""
+    write_atomic(path, (json.dumps(figures, indent=1) + "\n").encode())
+
+
 def measure(
-    cases: Sequence[Case], numbers: Sequence[int], data_dir: Path | None, cache: Path, builds: Path, samples: int = STRETCH
-) -> dict[str, Any]:
-    """All figures, by the names that docs/performance.md tells of."""
+    cases: Sequence[Case],
+    numbers: Sequence[int],
+    data_dir: Path | None,
+    cache: Path,
+    builds: Path,
+    keep: Callable[[dict[str, Any]], None],
+    samples: int = STRETCH,
+) -> None:
+    """Hand on all figures, by the names that the page tells of, after each network those that there are."""
     data = {case.data: datasets.load(case.data, data_dir if case.data == "mnist" else None, case.network.seed) for case in cases}
-    stretches = {case: Stretches(case.network, data[case.data], cache / case.file, EPOCHS) for case in cases}
-    with progress(sum(stretches[case].missing(numbers[-1]) for case in cases), "golden learns") as advance:
-        for case in cases:
-            for number in numbers:
-                stretches[case].learn(number, advance)
-    golden = {case.name: golden_speed(case.network, data[case.data]) for case in cases}
-    torch = next((against_paper(case.network, data[case.data]) for case in cases if case == REFERENCE), {})
     reports = stored_reports(builds)
     figures: dict[str, Any] = {
         "processor": processor(),
@@ -133,12 +137,22 @@ def measure(
         "boards": [{name: report[name] for name in ("board", "lanes", "mhz", "weight", "status")} for report in reports],
         "presets": {},
     }
-    with progress(len(cases) * len(numbers) * PLACES, "the twin replays") as advance:
-        for case in cases:
-            entry = replayed(case, stretches[case], numbers, reports, samples, advance)
-            figures["presets"].setdefault(case.preset, {})[case.name] = entry
-    ratios(figures, golden, torch)
-    return figures
+    for case in cases:
+        network, dataset = case.network, data[case.data]
+        stretches = Stretches(network, dataset, cache / case.file, EPOCHS)
+        with progress(stretches.missing(numbers[-1]), f"{case.name}: golden learns") as advance:
+            for number in numbers:
+                stretches.learn(number, advance)
+        with progress(len(numbers) * PLACES, f"{case.name}: the twin replays") as advance:
+            entry = replayed(case, stretches, numbers, reports, samples, advance)
+        golden = golden_speed(network, dataset)
+        first = entry["epochs"][str(numbers[0])]
+        entry["golden_per_twin"] = golden / (entry["twin_mhz"] * 1e6 / first["cycles_per_sample"])
+        entry["verilog_in_golden_samples"] = entry.pop("verilog_seconds") * golden
+        figures["presets"].setdefault(case.preset, {})[case.name] = entry
+        if case == REFERENCE:
+            figures["paper"] = against_paper(case, dataset, golden, entry)
+        keep(figures)
 
 
 def replayed(
@@ -244,33 +258,23 @@ def golden_speed(network: Network, data: datasets.Dataset) -> float:
     return len(order) / (time.process_time() - started)
 
 
-def against_paper(network: Network, data: datasets.Dataset) -> dict[str, float]:
-    """Samples a second of one core's time that the paper's schedule learns in PyTorch, by batch; empty where PyTorch is missing."""
-    inputs = data.train_inputs[:10_000].astype(np.float32) / 255
+def against_paper(case: Case, data: datasets.Dataset, golden: float, entry: dict[str, Any]) -> dict[str, Any]:
+    """How many times as fast golden and the boards learn as the paper's schedule in PyTorch on one core, by batch; without PyTorch why
+    not."""
+    inputs, labels = data.train_inputs[:PAPER_SAMPLES].astype(np.float32) / 255, data.train_labels[:PAPER_SAMPLES]
     try:
-        return {str(batch): paper.torch_speed(network, inputs, data.train_labels[:10_000], batch, SECONDS) for batch in BATCHES}
-    except FrennError as error:
+        speeds = {str(batch): paper.torch_speed(case.network, inputs, labels, batch, SECONDS) for batch in BATCHES}
+    except paper.TorchMissing as error:
         note(f"the paper's schedule is left out: {error}")
-        return {}
-
-
-def ratios(figures: dict[str, Any], golden: Mapping[str, float], torch: Mapping[str, float]) -> None:
-    """Put ratios in the place of what this machine's time alone would tell."""
-    for preset in figures["presets"].values():
-        for name, entry in preset.items():
-            first = entry["epochs"][str(figures["epochs"][0])]
-            entry["golden_per_twin"] = golden[name] / (entry["twin_mhz"] * 1e6 / first["cycles_per_sample"])
-            entry["verilog_in_golden_samples"] = entry.pop("verilog_seconds") * golden[name]
-            if name != REFERENCE.name or not torch:
-                continue
-            figures["paper"] = {"network": name, "golden": {batch: golden[name] / speed for batch, speed in torch.items()}}
-            figures["paper"]["boards"] = {
-                number: {
-                    board: {batch: reached["engine"] / speed for batch, speed in torch.items()}
-                    for board, reached in epoch["samples_per_second"].items()
-                }
-                for number, epoch in entry["epochs"].items()
-            }
+        return {"left_out": str(error)}
+    boards = {
+        number: {
+            board: {batch: reached["engine"] / speed for batch, speed in speeds.items()}
+            for board, reached in epoch["samples_per_second"].items()
+        }
+        for number, epoch in entry["epochs"].items()
+    }
+    return {"network": case.name, "golden": {batch: golden / speed for batch, speed in speeds.items()}, "boards": boards}
 
 
 if __name__ == "__main__":

@@ -46,9 +46,15 @@ def account_table(program: Program) -> Iterator[str]:
     for kind, meaning in IDLE_KINDS.items():
         rows.append((str(account.idle[kind]), _share(account.idle[kind], account), "", f"{kind}: {meaning}"))
     rows.append((str(account.cycles), "100.0", f"{100 * account.utilisation:.1f}", "all"))
+    narrow = account.narrow / (account.lanes * account.cycles)
     widths = [max(map(len, column)) for column in zip(*(row[:3] for row in rows), strict=True)]
     for row in rows:
         yield "  " + "  ".join([*(cell.rjust(width) for cell, width in zip(row, widths, strict=False)), row[3]])
+    idle = 1 - account.utilisation - narrow
+    yield (
+        f"of all lane-cycles {100 * account.utilisation:.1f} % are products, {100 * narrow:.1f} % are of lanes without a row, and in "
+        f"{100 * idle:.1f} % no product is asked for"
+    )
 
 
 def _share(cycles: int, account: Account) -> str:
