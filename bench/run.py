@@ -29,7 +29,7 @@ from frenn.firmware.files import write_atomic
 from frenn.firmware.network import Network, load_network
 from frenn.firmware.parameters import PRESETS, EngineParameters
 from frenn.host import datasets
-from frenn.host.cycle_account import counted_account
+from frenn.host.cycle_account import WORK, counted_account, modelled_account
 from frenn.host.driver import Driver
 from frenn.host.progress import note, progress
 from frenn.host.targets import misfit
@@ -190,6 +190,8 @@ def replayed(
             "cycles_per_sample": dense.cycles,
             "products": dense.lane_cycles.total(),
             "paper_products": paper.dense_products(case.network),
+            "account": modelled_account(dense),
+            "narrow": dense.narrow / (dense.lanes * dense.cycles),
         },
         "load_cycles": loading,
         "twin_mhz": simulated / 1e6,
@@ -207,6 +209,7 @@ def figures_of(program: Program, learning: Mapping[str, int], predicting: Mappin
         "cycles_per_inference": predicting["cycles"] / predicting["inferred"],
         "executed_of_dense": learning["busy_lane_cycles"] / samples / paper.dense_products(program.network),
         "utilisation": {"skipping": learning["busy_lane_cycles"] / (lanes * learning["cycles"])},
+        "narrow": (lanes * sum(account[name] for name in WORK.values()) - learning["busy_lane_cycles"]) / (lanes * learning["cycles"]),
         "zero_error": learning["zero_error"] / samples,
         "free_sweeps": learning["free_sweeps"] / samples,
         "clamped_sweeps": learning["clamped_sweeps"] / samples,
@@ -261,7 +264,7 @@ def golden_speed(network: Network, data: datasets.Dataset) -> float:
 def against_paper(case: Case, data: datasets.Dataset, golden: float, entry: dict[str, Any]) -> dict[str, Any]:
     """How many times as fast golden and the boards learn as the paper's schedule in PyTorch on one core, by batch; without PyTorch why
     not."""
-    inputs, labels = data.train_inputs[:PAPER_SAMPLES].astype(np.float32) / 255, data.train_labels[:PAPER_SAMPLES]
+    inputs, labels = data.train_inputs[:PAPER_SAMPLES].astype(np.float32) / 255, data.train_labels[:PAPER_SAMPLES].copy()
     try:
         speeds = {str(batch): paper.torch_speed(case.network, inputs, labels, batch, SECONDS) for batch in BATCHES}
     except paper.TorchMissing as error:

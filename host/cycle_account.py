@@ -33,6 +33,14 @@ def counted_account(counters: Mapping[str, int]) -> dict[str, int]:
     return found
 
 
+def modelled_account(account: Account) -> dict[str, int]:
+    """The same of a modelled sample: there is nothing between programs."""
+    found = dict.fromkeys(WORK.values(), 0)
+    for (op, _), cycles in account.issued.items():
+        found[WORK[op]] += cycles
+    return found | {kind: account.idle[kind] for kind in IDLE_KINDS}
+
+
 def account_table(program: Program) -> Iterator[str]:
     """Lines: cycles and lane-cycles of a sample of which nothing is skipped, by what the lanes do or wait for."""
     if program.parameters.lanes == 1:
