@@ -2,7 +2,7 @@
 """How fast engines learn: cycles of samples with learned weights, samples a second of boards, and what else learns on this machine.
 
     python bench/run.py --json OUT --data-dir DIR [--quick] [--cache DIR] [--builds DIR]
-    python bench/performance.py OUT         writes docs/performance.md
+    python bench/performance.py OUT [SCALING]         writes docs/performance.md
 
 Golden trains each network up to the epochs that are looked at, and the twin replays stretches of them: what it counts is what a board
 would count, and each answer is compared with golden's. Learned weights are kept in the cache, so that a command that was stopped goes
@@ -123,7 +123,6 @@ def measure(
     cache: Path,
     builds: Path,
     keep: Callable[[dict[str, Any]], None],
-    samples: int = STRETCH,
 ) -> None:
     """Hand on all figures, by the names that the page tells of, after each network those that there are."""
     data = {case.data: datasets.load(case.data, data_dir if case.data == "mnist" else None, case.network.seed) for case in cases}
@@ -133,7 +132,7 @@ def measure(
         "python": platform.python_version(),
         "numpy": np.__version__,
         "epochs": list(numbers),
-        "samples_of_an_epoch": PLACES * (samples - 1),
+        "samples_of_an_epoch": PLACES * (STRETCH - 1),
         "boards": [{name: report[name] for name in ("board", "lanes", "mhz", "weight", "status")} for report in reports],
         "presets": {},
     }
@@ -144,7 +143,7 @@ def measure(
             for number in numbers:
                 stretches.learn(number, advance)
         with progress(len(numbers) * PLACES, f"{case.name}: the twin replays") as advance:
-            entry = replayed(case, stretches, numbers, reports, samples, advance)
+            entry = replayed(case, stretches, numbers, reports, advance)
         golden = golden_speed(network, dataset)
         first = entry["epochs"][str(numbers[0])]
         entry["golden_per_twin"] = golden / (entry["twin_mhz"] * 1e6 / first["cycles_per_sample"])
@@ -156,7 +155,7 @@ def measure(
 
 
 def replayed(
-    case: Case, stretches: Stretches, numbers: Sequence[int], reports: Sequence[dict[str, Any]], samples: int, advance: Advance
+    case: Case, stretches: Stretches, numbers: Sequence[int], reports: Sequence[dict[str, Any]], advance: Advance
 ) -> dict[str, Any]:
     """What an engine does with a network: figures of nothing skipped, then of each epoch."""
     parameters = PRESETS[case.preset]
@@ -168,19 +167,20 @@ def replayed(
     with Driver(device, program) as machine:
         before = device.cycles
         machine.load(case.network.initial_weights())
-        loading, seconds, cycles = device.cycles - before, 0.0, device.cycles
+        loading = device.cycles - before
         for number in numbers:
             totals: tuple[Counter[str], Counter[str]] = Counter(), Counter()
             for state in stretches.states(number):
-                started = time.process_time()
-                for total, counters in zip(totals, replay(machine, golden, state, stretches.samples(state, samples)), strict=True):
+                samples = stretches.samples(state, STRETCH)
+                for total, counters in zip(totals, replay(machine, golden, state, samples), strict=True):
                     total.update(counters)
-                seconds += time.process_time() - started
                 advance(1)
             epochs[str(number)] = epoch = figures_of(program, *totals)
             epoch["utilisation"]["dense"] = dense.utilisation
             epoch["samples_per_second"] = by_board(case.network, reports, parameters.lanes, epoch["cycles_per_sample"])
-        simulated = (device.cycles - cycles) / seconds
+        before, started = device.cycles, time.process_time()
+        machine.train(samples.inputs, samples.labels, samples.step, samples.rate)
+        simulated = (device.cycles - before) / (time.process_time() - started)
     started = time.process_time()
     verilog(parameters)
     return {
