@@ -46,6 +46,8 @@ class Samples:
 class Stretches:
     """The states from which stretches of a run begin, in a folder that is filled as far as they are asked for.
 
+    The folder does not show if golden computes something else since; who changes its arithmetic removes it.
+
     Parameters
     ----------
     network : Network
