@@ -158,6 +158,11 @@ def compile_network(network: Network, parameters: EngineParameters) -> Program:
     return _Compiler(network, parameters).compile()
 
 
+def compile_unchecked(network: Network, parameters: EngineParameters) -> Program:
+    """Compile a network for an engine whether or not it fits: for models of engines that nobody builds."""
+    return _Compiler(network, parameters).compile()
+
+
 def check_trains(network: Network) -> None:
     """Refuse a network that engines can run but not train.
 

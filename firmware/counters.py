@@ -31,8 +31,16 @@ ENGINE: Final = {
     "skipped_sources": "source values that zero or unchanged-state skipping left out of forward passes and updates, "
     "counted once per row block",
     "skipped_columns": "columns of transposed passes left out because no row of the block had changed",
+    "idle_walk": "cycles of a program without a product, as the values that come next were not yet computed",
+    "idle_sums": "the same, as sums of the instruction before still left the lanes",
+    "idle_error": "the same, as the output error was computed",
+    "idle_drain": "the same, as the last results were on their way",
+    "idle_link": "cycles in which nothing came, or a sample was still coming, or an answer was not taken, and no program ran",
 }
-"""Counters that depend on the lanes and on skipping."""
+"""Counters that depend on the lanes and on skipping. An engine of one lane counts no idle cycles."""
+
+IDLE: Final = tuple(name for name in ENGINE if name.startswith("idle_"))
+"""Why the lanes were given no product. Cycles of a program that are neither issues nor in one of these fetched and prepared the next."""
 
 LINE: Final = {
     "framing_errors": "characters of the serial line that were dropped as their stop bit was low; the first 65,535 after reset are counted",

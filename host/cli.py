@@ -120,7 +120,8 @@ def _parser() -> argparse.ArgumentParser:
     check = verbs.add_parser("check", help="describe a network and say which engines it fits")
     check.add_argument("network", metavar="NETWORK", help="network file (TOML)")
     check.add_argument("--cycles", action="store_true", help="tell where the cycles of a training sample go, and nothing else")
-    check.add_argument("--lanes", type=int, metavar="N", help="lanes of the engine whose cycles are told (default 16)")
+    check.add_argument("--preset", choices=PRESETS, help="engine whose cycles are told (default: the smallest that fits)")
+    check.add_argument("--lanes", type=int, metavar="N", help="its lanes (default: the preset's, or 16)")
     check.set_defaults(run_verb=commands.check)
 
     analyze = verbs.add_parser("analyze", help="how a network settles: spectral radius, Lyapunov exponent, time to rest")

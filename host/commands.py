@@ -164,11 +164,14 @@ def check(arguments: argparse.Namespace) -> int:
     """``frenn check``: what a network is, and which engines it fits."""
     network = load_network(arguments.network)
     if arguments.cycles:
-        for line in account_table(compile_network(network, smallest_engine(network, arguments.lanes))):
+        parameters = smallest_engine(network, arguments.lanes)
+        if arguments.preset is not None:
+            parameters = preset_engine(arguments.preset, arguments.lanes)
+        for line in account_table(compile_network(network, parameters)):
             print(line)
         return 0
-    if arguments.lanes is not None:
-        raise FrennError("--lanes goes with --cycles; without it, every engine and board is told of")
+    if arguments.lanes is not None or arguments.preset is not None:
+        raise FrennError("--lanes and --preset go with --cycles; without it, every engine and board is told of")
     formats, relaxation, learning = network.formats, network.relaxation, network.learning
     count = sum(rows * columns for rows, columns in network.weight_shapes)
     print(f"{network.name}: {_widths(network)}, {count} weights, seed {network.seed}")

@@ -33,6 +33,13 @@ IDLE_KINDS: Final = {
 """Why no command is given to the lanes in a cycle."""
 
 
+class ModelParameters(EngineParameters):
+    """Parameters of an engine that may have more lanes than gateware is made for: for this model alone."""
+
+    def __post_init__(self) -> None:
+        pass
+
+
 @dataclass
 class Account:
     """Where the cycles of a program go.
@@ -60,6 +67,11 @@ class Account:
     def utilisation(self) -> float:
         """Products that lanes compute, of all that they could."""
         return self.lane_cycles.total() / (self.lanes * self.cycles)
+
+    @property
+    def narrow(self) -> int:
+        """Lane-cycles of lanes that had no row while products were asked for."""
+        return self.lanes * self.issued.total() - self.lane_cycles.total()
 
 
 def dense_cycles(program: Program, *, training: bool = True) -> int:
@@ -104,7 +116,7 @@ class _Engine:
     def __init__(self, lanes: int, halvings: int | None, blocks: Sequence[int]) -> None:
         self.lanes = lanes
         self.halvings = halvings
-        self.transposed_latency = LaneArray.transposed_latency(EngineParameters(lanes=lanes))
+        self.transposed_latency = LaneArray.transposed_latency(ModelParameters(lanes=lanes))
         self.now = 0
         self.account = Account(self.lanes)
         # The weight block at an address.
@@ -213,7 +225,7 @@ class _Engine:
             account.idle["error" if self.neurons.erring else "walk"] += 1
         elif issuer.state == "RUN" or (issuer.state == "BLOCK" and issuer.held()):
             account.idle["sums"] += 1
-        elif issuer.state != "IDLE":
+        elif issuer.state != "IDLE" or account.cycles <= FETCH:
             account.idle["sequencing"] += 1
         elif instruction.op == Op.END:
             account.idle["drain"] += 1

@@ -232,7 +232,7 @@ class Device(wiring.Component):
                 with m.Case(place):
                     m.d.sync += hello_word.eq(value)
 
-        with m.FSM():
+        with m.FSM() as requests_read:
             with m.State("HEAD"):
                 m.d.comb += request.ready.eq(1)
                 m.d.sync += [command.eq(word[:8]), tag.eq(word[8:16]), argument.eq(word[16:])]
@@ -504,9 +504,12 @@ class Device(wiring.Component):
 
         m.d.comb += [answers.i.valid.eq(answering & ~pending), answers.i.payload.eq(answer)]
         began = Signal(2)
+        coming = reduce(or_, map(requests_read.ongoing, ("STEP", "LABEL", "CHECK LABEL", "INPUTS")))
+        coming |= requests_read.ongoing("HEAD") & ~request.valid
         with m.FSM(name="sample"):
             with m.State("IDLE"):
                 m.d.sync += began.eq(0)
+                m.d.comb += control.waiting.eq(~pending & coming)
                 with m.If(pending):
                     m.next = "RUNNING"
             with m.State("RUNNING"):
@@ -526,12 +529,14 @@ class Device(wiring.Component):
                     answers.i.valid.eq(1),
                     answers.i.payload.data.eq(Cat(running["head"][:8] | ANSWER, running["head"][8:], Const(Status.DONE, 16))),
                     answers.i.payload.last.eq(0),
+                    control.waiting.eq(~answers.i.ready),
                 ]
                 with m.If(answers.i.ready):
                     m.next = "SAMPLE"
             with m.State("SAMPLE"):
                 result = Cat(engine.prediction, Const(Status.DONE, 31 - INDEX_BITS), engine.wrong & running["training"])
                 m.d.comb += [answers.i.valid.eq(1), answers.i.payload.data.eq(result), answers.i.payload.last.eq(running["final"])]
+                m.d.comb += control.waiting.eq(~answers.i.ready)
                 with m.If(answers.i.ready):
                     m.d.sync += pending.eq(0)
                     m.next = "IDLE"

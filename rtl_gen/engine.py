@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The engine: sequencer, issuer, lane array, neuron unit and counters joined."""
 
-from amaranth.hdl import Module, signed
+from amaranth.hdl import Module, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect
 
 from ..firmware.arithmetic import SLOPE_FRACTION
 from ..firmware.counters import NAMES
+from ..firmware.isa import OUTPUT_OPS, Op
 from ..firmware.parameters import EngineParameters
 from .event_list import INDEX_BITS
 from .instruction import INSTRUCTION_BITS
@@ -15,7 +16,8 @@ from .issuer import Issuer
 from .lane_array import LaneArray
 from .neurons import NeuronUnit
 from .performance import COUNTER_BITS, PerformanceCounters
-from .sequencer import Sequencer
+from .pipeline import delay
+from .sequencer import FETCH, Sequencer
 
 CONTROL = wiring.Signature(
     {
@@ -31,10 +33,11 @@ CONTROL = wiring.Signature(
         "zero_error": Out(1),
         "framing_error": Out(1),
         "overrun": Out(1),
+        "waiting": Out(1),
         "clear_counters": Out(1),
     }
 )
-"""What a sample needs, stable while a program runs; the last six are pulses for the counters."""
+"""What a sample needs, stable while a program runs; the last seven are for the counters."""
 
 
 class Engine(wiring.Component):
@@ -199,6 +202,16 @@ class Engine(wiring.Component):
             performance.select.eq(self.counter_select),
             self.counter_value.eq(performance.value),
         ]
+        # Why no product is asked for, a cycle late, as the issuer's events are; the sequencer has nothing yet at first.
+        given = sequencer.instruction.op
+        erring, rests, errs, walks = (Signal(name=name, reset_less=True) for name in ("erring", "rests", "errs", "walks"))
+        begun = sequencer.running & delay(m, sequencer.running, FETCH, "begun")
+        m.d.sync += [
+            erring.eq(neurons.reading & neurons.current.op.matches(*OUTPUT_OPS)),
+            rests.eq(begun & ~issuer.issuing & (given == Op.END)),
+            errs.eq(begun & ~issuer.issuing & (given != Op.END) & given.matches(*OUTPUT_OPS, Op.STOP_IF_RIGHT)),
+            walks.eq(begun & ~issuer.issuing & ~given.matches(*OUTPUT_OPS, Op.STOP_IF_RIGHT, Op.END) & ~neurons.idle),
+        ]
         steps = {
             "trained": control.trained,
             "inferred": control.inferred,
@@ -222,6 +235,11 @@ class Engine(wiring.Component):
             "serial_issues": neurons.event_serial,
             "skipped_sources": issuer.event_skipped_sources,
             "skipped_columns": issuer.event_skipped_columns,
+            "idle_walk": (issuer.event_waits_walk | walks) & ~erring,
+            "idle_sums": issuer.event_waits_sums,
+            "idle_error": ((issuer.event_waits_walk | walks) & erring) | errs,
+            "idle_drain": rests,
+            "idle_link": control.waiting,
             "framing_errors": control.framing_error,
             "overruns": control.overrun,
         }

@@ -3,6 +3,7 @@
 
 import ast
 import hashlib
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -17,10 +18,10 @@ SHARED: Final = ("arithmetic", "counters", "formats", "framing", "isa", "protoco
 fingerprint."""
 
 
-def modules() -> list[Path]:
-    """The source files that the identity is of."""
+def modules(tops: Sequence[str] = TOPS) -> list[Path]:
+    """The source files that the identity is of: modules of this package, all that they import from it, and what is shared."""
     folder = Path(__file__).parent
-    found = {folder / f"{top}.py" for top in TOPS}
+    found = {folder / f"{top}.py" for top in tops}
     waiting = list(found)
     while waiting:
         here = waiting.pop()

