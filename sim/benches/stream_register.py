@@ -11,8 +11,9 @@ from cocotb.triggers import RisingEdge
 from ...rtl_gen.stream_register import HalfRegister, StreamRegister
 from .streams import StreamSink, StreamSource, start
 
-# The component, and its cycles for each payload.
-COMPONENT, CYCLES = {"StreamRegister": (StreamRegister, 1), "HalfRegister": (HalfRegister, 2)}[os.environ["COMPONENT"]]
+# And its cycles for each payload.
+COMPONENT: type[StreamRegister | HalfRegister] = {"StreamRegister": StreamRegister, "HalfRegister": HalfRegister}[os.environ["COMPONENT"]]
+CYCLES = 1 if COMPONENT is StreamRegister else 2
 
 
 @cocotb.test
