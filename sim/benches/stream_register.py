@@ -11,8 +11,9 @@ from cocotb.triggers import RisingEdge
 from ...rtl_gen.stream_register import HalfRegister, StreamRegister
 from .streams import StreamSink, StreamSource, start
 
-# And its cycles for each payload.
-COMPONENT: type[StreamRegister | HalfRegister] = {"StreamRegister": StreamRegister, "HalfRegister": HalfRegister}[os.environ["COMPONENT"]]
+COMPONENTS: dict[str, type[StreamRegister | HalfRegister]] = {"StreamRegister": StreamRegister, "HalfRegister": HalfRegister}
+COMPONENT = COMPONENTS[os.environ["COMPONENT"]]
+# For each payload.
 CYCLES = 1 if COMPONENT is StreamRegister else 2
 
 
