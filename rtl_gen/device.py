@@ -94,16 +94,24 @@ class Device(wiring.Component):
         wide = Signal(reset_less=True)
         skip = Signal(3, init=Skip.SOURCES | Skip.REST | Skip.RIGHT)
         fastest, slowest = Signal(5, reset_less=True), Signal(5, reset_less=True)
-        reach, wide_count, over = Signal(33, reset_less=True), Signal(reset_less=True), Signal(reset_less=True)
+        # No space is as deep as that: an address or count with a bit above is beyond each of them.
+        low_bits = 21
+        reach, far, over = Signal(low_bits + 1, reset_less=True), Signal(reset_less=True), Signal(reset_less=True)
         wrong_label, wrong_rate, ended = Signal(reset_less=True), Signal(reset_less=True), Signal(reset_less=True)
 
         # How far an address may go, whether it is beyond, and whether that is told yet.
-        depth = Signal(range(1 << 21), reset_less=True)
+        depth = Signal(low_bits, reset_less=True)
         beyond = Signal(reset_less=True)
         settled = Signal(reset_less=True)
         # The address goes on in the cycle after it has been used, so that few signals stand before so many bits.
         advance, shifts, full, stores = Signal(), Signal(), Signal(reset_less=True), Signal()
-        m.d.sync += [beyond.eq(address >= depth), settled.eq(~(advance | shifts | stores)), advance.eq(stores)]
+        high_address = Signal(reset_less=True)
+        m.d.sync += [
+            high_address.eq(address[low_bits:].any()),
+            beyond.eq((address[low_bits:] != 0) | (address[:low_bits] >= depth)),
+            settled.eq(~(advance | shifts | stores)),
+            advance.eq(stores),
+        ]
         with m.If(advance):
             m.d.sync += [address.eq(address + 1), count.eq(count - 1)]
         # The argument decoded: there are many bits of it, and much hangs on them.
@@ -330,13 +338,13 @@ class Device(wiring.Component):
 
             with m.State("COUNT"):
                 m.d.comb += request.ready.eq(1)
-                m.d.sync += [count.eq(word), reach.eq(Cat(address, Const(0, 1)) + word[:16]), wide_count.eq(word[16:].any())]
+                m.d.sync += [count.eq(word), reach.eq(address[:low_bits] + word[:16]), far.eq(high_address | word[16:].any())]
                 with m.If(request.valid):
                     m.next = "COMPARE COUNT"
                     with m.If(~last):
                         finish(Status.WRONG_LENGTH)
             with m.State("COMPARE COUNT"):
-                m.d.sync += over.eq(wide_count | (reach > depth))
+                m.d.sync += over.eq(far | (reach > depth))
                 m.next = "CHECK COUNT"
             with m.State("CHECK COUNT"):
                 m.next = "ANSWER"
