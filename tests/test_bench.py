@@ -29,7 +29,7 @@ def point(line: int, kind: str, module: str, what: str, count: int) -> str:
     return "C '" + "".join(f"\x01{name}\x02{value}" for name, value in entries.items()) + f"' {count}\n"
 
 
-@pytest.mark.parametrize("tool", ["coverage"], indirect=True)
+@pytest.mark.parametrize("tool", ["covered"], indirect=True)
 def test_points_of_the_gateware(tool: ModuleType, tmp_path: Path) -> None:
     """What one bench or instance has not reached another may have; what Yosys adds counts for nothing."""
     text = "module top;\n  if (\\$auto$verilog_backend.cc:1:dump_module$1 ) begin end\n  if (rst) begin\n"

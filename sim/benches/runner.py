@@ -25,7 +25,7 @@ from ...rtl_gen.primitives.technology import Technology
 Simulator = Literal["verilator", "icarus"]
 
 COVERAGE: Final = "FRENN_COVERAGE"
-"""Environment variable: a folder in which a bench on Verilator leaves its Verilog and what it has covered, see ``bench/coverage.py``."""
+"""Environment variable: a folder in which a bench on Verilator leaves its Verilog and what it has covered, see ``bench/covered.py``."""
 
 SIMULATORS: Final[tuple[Simulator, ...]] = ("verilator", "icarus")
 

@@ -12,7 +12,24 @@ from frenn.firmware.image import Image
 from frenn.firmware.isa import INSTRUCTION_WORDS
 from frenn.firmware.network import Network
 from frenn.firmware.parameters import EngineParameters
-from frenn.firmware.protocol import ANSWER, HELLO_WORDS, Command, Register, Space, Status, pack_inputs, weight_item_words
+from frenn.firmware.protocol import (
+    ANSWER,
+    HELLO_WORDS,
+    LABEL_BITS,
+    SPARSE,
+    STATUS_SHIFT,
+    STEP_BITS,
+    WRONG,
+    Command,
+    Register,
+    Space,
+    Status,
+    pack_inputs,
+    pack_zero_runs,
+    sample_head,
+    unpack_inputs,
+    weight_item_words,
+)
 from frenn.sim.golden import Golden
 from hypothesis import strategies as st
 
@@ -46,7 +63,6 @@ class Protocol:
             Space.COUNTERS: len(NAMES),
         }
         self.used = {Space.PROGRAM: len(program.instructions), Space.WEIGHTS: program.weight_words, Space.REGISTERS: len(Register)}
-        self.input_words = -(-network.widths[0] // 4)
 
     def harmless(self, packet: list[int]) -> bool:
         """Whether it leaves what the device runs: program, registers and weights in use. No device is safe from other ones."""
@@ -67,16 +83,8 @@ class Protocol:
                 if argument not in set(Space) - {Space.PROGRAM, Space.REGISTERS}:
                     return Status.UNKNOWN_SPACE
                 return Status.BAD_ADDRESS if sum(body) > self.depths[Space(argument)] else Status.DONE
-            case Command.TRAIN:
-                if len(body) < 2:
-                    return Status.WRONG_LENGTH
-                if body[1] >= self.registers[Register.CLASSES]:
-                    return Status.BAD_LABEL
-                if not self.registers[Register.FASTEST] <= argument <= self.registers[Register.SLOWEST]:
-                    return Status.BAD_RATE
-                return Status.DONE if len(body) == 2 + self.input_words else Status.WRONG_LENGTH
-            case Command.INFER:
-                return Status.DONE if len(body) == self.input_words else Status.WRONG_LENGTH
+            case Command.TRAIN | Command.INFER:
+                return self._sample(Command(command), argument, body[1:] if command == Command.TRAIN else body)[0]
         return Status.UNKNOWN_COMMAND
 
     def answer(self, packet: list[int]) -> tuple[list[int], int]:
@@ -90,11 +98,31 @@ class Protocol:
             return words, 1 + HELLO_WORDS
         if command == Command.READ:
             return words, 1 + body[1] * {Space.WEIGHTS: self.items[Space.WEIGHTS], Space.COUNTERS: 2}.get(Space(argument), 1)
-        inputs = np.array(body[-self.input_words :], dtype="<u4").view(np.uint8)[None, : NETWORK.widths[0]].astype(np.int64)
-        if command == Command.INFER:
-            return [*words, int(self.golden.infer(inputs)[0])], 2
-        predictions, wrong = self.golden.train(inputs, np.array([body[1]]), body[0], -argument)
-        return [*words, int(predictions[0]) | int(wrong[0]) << 16], 2
+        rest = body[1:] if command == Command.TRAIN else body
+        while rest and status == Status.DONE:
+            status, inputs, taken = self._sample(Command(command), argument, rest)
+            if status != Status.DONE:
+                words.append(status << STATUS_SHIFT)
+            elif command == Command.INFER:
+                words.append(int(self.golden.infer(inputs)[0]))
+            else:
+                label, step = rest[0] % (1 << LABEL_BITS), rest[0] >> LABEL_BITS & (1 << STEP_BITS) - 1
+                predictions, wrong = self.golden.train(inputs, np.array([label]), body[0] >> STEP_BITS << STEP_BITS | step, -argument)
+                words.append(int(predictions[0]) | WRONG * int(wrong[0]))
+            rest = rest[taken:]
+        return words, len(words)
+
+    def _sample(self, command: Command, argument: int, words: list[int]) -> tuple[Status, IntArray, int]:
+        """How the sample that begins with the first of some words ends, its inputs, (1, inputs), and the words it takes."""
+        if not words:
+            return Status.WRONG_LENGTH, np.zeros((1, 0), dtype=np.int64), 0
+        inputs, taken, status = unpack_inputs(np.array(words[1:], dtype=np.uint32), NETWORK.widths[0], False, bool(words[0] & SPARSE))
+        rates = range(self.registers[Register.FASTEST], self.registers[Register.SLOWEST] + 1)
+        if words[0] % (1 << LABEL_BITS) >= self.registers[Register.CLASSES]:
+            status = Status.BAD_LABEL
+        elif command == Command.TRAIN and argument not in rates:
+            status = Status.BAD_RATE
+        return status, inputs[None], 1 + taken
 
     def _write(self, argument: int, body: list[int]) -> Status:
         if not body:
@@ -126,11 +154,13 @@ def packets(draw: st.DrawFn, protocol: Protocol) -> list[int]:
     argument = draw(st.one_of(st.sampled_from([*Space, fastest, slowest]), st.integers(0, 0xFFFF)))
     body = draw(st.lists(word, max_size=12))
     if draw(st.booleans()):
-        inputs = pack_inputs(samples(draw(st.integers(0, 9)), 1)[0][0], wide=False).tolist()
-        if command == Command.TRAIN:
-            body = [draw(st.integers(0, 0xFFFFFFFF)), draw(st.integers(0, 3)), *inputs]
-        elif command == Command.INFER:
-            body = inputs
+        if command in (Command.TRAIN, Command.INFER):
+            body = [draw(st.integers(0, 0xFFFFFFFF))] if command == Command.TRAIN else []
+            for seed in draw(st.lists(st.integers(0, 9), min_size=1, max_size=3)):
+                inputs = samples(seed, 1)[0][0]
+                sparse = draw(st.booleans())
+                head = sample_head(draw(st.integers(0, 3)), draw(st.integers(0, (1 << STEP_BITS) - 1)), sparse)
+                body += [head, *(pack_zero_runs if sparse else pack_inputs)(inputs, False).tolist()]
         elif command == Command.READ:
             body = [draw(st.integers(0, 20)), draw(st.integers(0, 20))]
         elif command == Command.WRITE and argument in WRITTEN:

@@ -204,7 +204,7 @@ def test_twin_and_golden_leave_equal_weights(twin):
     for one, other in zip(metrics("golden"), metrics("twin"), strict=True):
         assert one["test_accuracy"] == other["test_accuracy"]
         # Ten cycles a request of the modelled device, the reading of the counters included, and 5 << 32 to fill the high word.
-        assert [other[phase]["cycles"] - (5 << 32) for phase in ("training", "evaluation")] == [410, 3610]
+        assert [other[phase]["cycles"] - (5 << 32) for phase in ("training", "evaluation")] == [210, 1810]
 
 
 @pytest.mark.parametrize("target", ["golden", "twin"])

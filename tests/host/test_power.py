@@ -79,7 +79,7 @@ def records(run: str) -> list[dict]:
 
 @pytest.mark.parametrize(
     ("link", "amount", "what"),
-    [("bytes", 8_000, "no byte arrived; check port and power"), ("packets", 130, "the device refused|not answered|belongs to another")],
+    [("bytes", 8_000, "no byte arrived; check port and power"), ("packets", 70, "the device refused|not answered|belongs to another")],
 )
 def test_the_power_fails_and_the_run_goes_on(boards, capsys, link, amount, what):
 
@@ -102,7 +102,7 @@ def test_the_power_fails_and_the_run_goes_on(boards, capsys, link, amount, what)
 def test_metrics_of_the_engine_are_those_of_an_uninterrupted_run(boards, monkeypatch):
     """Where the line costs no time of its own even the cycles are equal, on whichever machine the run went on."""
     assert main([*RUN, "whole", "--on", "twin"]) == 0
-    boards.append(130)
+    boards.append(70)
     assert main([*RUN, "run", "--on", "twin"]) == 2
     assert main(["resume", "run"]) == 0
     assert Path("run/metrics.jsonl").read_bytes() == Path("whole/metrics.jsonl").read_bytes()

@@ -22,7 +22,7 @@ from frenn.firmware.counters import LINE
 from frenn.firmware.errors import FrennError, LinkError
 from frenn.firmware.network import Network
 from frenn.firmware.parameters import EngineParameters
-from frenn.firmware.protocol import Register
+from frenn.firmware.protocol import WRONG, Register
 from frenn.host import device_report, selftest, targets
 from frenn.host import serial as serial_module
 from frenn.host.cli import main
@@ -312,7 +312,7 @@ def test_selftest_finds(modelled, capsys: pytest.CaptureFixture[str], fault: str
         if command == 3 and argument == 1 and fault == "memory" and body[0] == 0:
             answer[3] ^= 4
         if command == 4 and fault == "training":
-            answer[0] ^= 1 << 16
+            answer ^= WRONG
         return status, answer
 
     # The model keeps the weights of its network alone; the self-test wants every address.

@@ -225,7 +225,7 @@ def test_the_twin_trains_to_goldens_bits(twin: TransferTwin) -> None:
         for got, expected in zip(driver.weights(), golden.weights(), strict=True):
             np.testing.assert_array_equal(got, expected)
     moved = link.statistics
-    assert moved.packets_sent == moved.packets_received > 400
+    assert moved.packets_sent == moved.packets_received > 200
     assert board.most == {ENDPOINT: board.most[ENDPOINT], 0x80 | ENDPOINT: TRANSFERS} and 2 <= board.most[ENDPOINT] <= TRANSFERS
     assert not board.flying
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the tests cover: lines, branches and toggles of the gateware in Verilator, and lines of Python, as Markdown.
 
-    python bench/coverage.py [--out coverage.json] [--missing missing.txt] [PYTEST ARGUMENT ...]
+    python bench/covered.py [--out coverage.json] [--missing missing.txt] [PYTEST ARGUMENT ...]
 
 Runs the tests, all of them unless arguments for pytest say otherwise, with the benches on Verilator instrumented; half an hour on two
 cores. A folder that an earlier call kept with ``--keep`` is told of again by ``--of``, without running anything.
