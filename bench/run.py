@@ -33,7 +33,7 @@ from frenn.host.cycle_account import WORK, counted_account, modelled_account
 from frenn.host.driver import Driver
 from frenn.host.progress import note, progress
 from frenn.host.targets import misfit
-from frenn.host.throughput import link_rate
+from frenn.host.throughput import dense_words, link_rate
 from frenn.host.training import Advance
 from frenn.rtl_gen.cycles import dense_account
 from frenn.rtl_gen.generate import verilog
@@ -239,7 +239,7 @@ def by_board(network: Network, reports: Sequence[dict[str, Any]], lanes: int, cy
         parameters = report["parameters"]
         formats = replace(network.formats, weight=parameters.weight)
         if parameters.lanes == lanes and misfit(replace(network, formats=formats), parameters) is None and report["board"] not in found:
-            line = link_rate(network, report["baud"])
+            line = link_rate(1 + dense_words(network), report["baud"], parameters)
             found[report["board"]] = {
                 "weight": report["weight"],
                 "mhz": report["mhz"],

@@ -52,7 +52,7 @@ class Protocol:
         self.program = program
         self.golden = Golden(program.network)
         self.registers = Image.build(program, self.golden.weights()).registers
-        parameters, network = program.parameters, program.network
+        parameters = program.parameters
         self.items = {Space.PROGRAM: INSTRUCTION_WORDS, Space.WEIGHTS: weight_item_words(parameters.lanes), Space.REGISTERS: 1}
         self.depths = {
             Space.PROGRAM: parameters.program_depth,
@@ -102,7 +102,7 @@ class Protocol:
         while rest and status == Status.DONE:
             status, inputs, taken = self._sample(Command(command), argument, rest)
             if status != Status.DONE:
-                words.append(status << STATUS_SHIFT)
+                words.append(status << STATUS_SHIFT | words[0] & 0xFFFF)
             elif command == Command.INFER:
                 words.append(int(self.golden.infer(inputs)[0]))
             else:
