@@ -2,7 +2,7 @@
 """What is on a board's pins: clock, reset, serial line and device."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from amaranth.back import rtlil, verilog
 from amaranth.hdl import ClockDomain, Elaboratable, Instance, IOPort, Module, ResetSignal, Signal
@@ -21,6 +21,9 @@ from .pcie import PcieCore, pcie_pins
 from .pll import PllSettings, pll_cells, pll_settings, usb_pll_settings
 from .uart import BaudRate
 from .uart_device import UartDevice
+
+if TYPE_CHECKING:
+    from .usb_device import UsbDevice
 
 NAME: Final = "frenn"
 """Of the top module."""
@@ -104,13 +107,18 @@ class BoardDesign:
         """Clock of the engine, to the nearest Hz."""
         return round(self.pll.output)
 
+    def _top(self) -> "BoardTop":
+        if self.link == "usb":
+            _usb_device()
+        return BoardTop(self)
+
     def rtlil(self) -> str:
         """The design as Yosys reads it; equal designs always give equal text."""
-        return rtlil.convert(BoardTop(self), name=NAME, platform=self.board.technology, emit_src=False)
+        return rtlil.convert(self._top(), name=NAME, platform=self.board.technology, emit_src=False)
 
     def verilog(self) -> str:
         """The design as people and vendors' tools read it; equal designs always give equal text."""
-        return verilog.convert(BoardTop(self), name=NAME, platform=self.board.technology, emit_src=False, strip_internal_attrs=True)
+        return verilog.convert(self._top(), name=NAME, platform=self.board.technology, emit_src=False, strip_internal_attrs=True)
 
 
 class _LongReset(Elaboratable):
@@ -135,6 +143,15 @@ class _LongReset(Elaboratable):
         with m.Elif(left != 0):
             m.d[domain] += left.eq(left - 1)
         return m
+
+
+def _usb_device() -> "type[UsbDevice]":
+    """What only a build for the USB needs."""
+    try:
+        from .usb_device import UsbDevice
+    except ModuleNotFoundError as error:
+        raise FrennError(f"the USB's gateware is not installed ({error.name}); get it with: pip install 'frenn[build]'") from None
+    return UsbDevice
 
 
 class BoardTop(wiring.Component):
@@ -223,14 +240,9 @@ class BoardTop(wiring.Component):
             m.d.comb += its.eq(ours) if member.flow == In else ours.eq(its)
 
     def _add_usb(self, m: Module, clock_in: Signal, locked: Signal) -> None:
-        try:
-            from .usb_device import UsbDevice
-        except ModuleNotFoundError as error:
-            raise FrennError(f"the USB's gateware is not installed ({error.name}); get it with: pip install 'frenn[build]'") from None
-
         design = self.design
         m.domains.usb = usb = ClockDomain("usb")
-        device = UsbDevice(design.parameters, design.board.bus.phy, design.usb_identity)
+        device = _usb_device()(design.parameters, design.board.bus.phy, design.usb_identity)
         if design.board.bus.phy == "ulpi":
             m.submodules.reset = _LongReset(locked, "sync")
             m.submodules.usb_reset = _LongReset(locked, "usb", PHY_CYCLES)
