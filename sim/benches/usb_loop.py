@@ -107,9 +107,12 @@ async def bytes_come_back(dut: Any) -> None:
     usb = await open_usb(dut, damage=0.15)
     await usb.enumerate()
     await exchange(usb, transfers(usb, 16))
+    # What is rare may not have come yet; when nothing is left, an IN has no answer.
+    while not all(usb.seen[what] for what in ("lost data", "lost acknowledgement", "not acknowledged", "repeated")):
+        await exchange(usb, transfers(usb, 4))
+    while not usb.seen["nak in"]:
+        assert await usb.try_in() is None
     dut._log.info(f"{dict(usb.seen)}")
-    for what in ("nak in", "lost data", "lost acknowledgement", "not acknowledged", "repeated"):
-        assert usb.seen[what], f"nothing of {what}: {usb.seen}"
 
 
 @cocotb.test
