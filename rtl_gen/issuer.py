@@ -229,7 +229,7 @@ class Issuer(wiring.Component):
         inner_left = Signal(INDEX_BITS, reset_less=True)
         # Of a list under way, the place of the pair after the next one, and how many pairs it must have for the next one to be issued: a
         # lead is a cycle late, and the last is left for RUN.
-        needed = Signal(INDEX_BITS, reset_less=True)
+        needed = Signal(INDEX_BITS + 1, reset_less=True)
         next_inner = Signal(INDEX_BITS, reset_less=True)
         empty = Signal(reset_less=True)
         rows = Signal(range(lanes + 1), reset_less=True)

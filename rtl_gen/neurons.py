@@ -214,7 +214,7 @@ class NeuronUnit(wiring.Component):
         left, final_step = Signal(INDEX_BITS, reset_less=True), Signal(reset_less=True)
         walk = Signal(range(depth), reset_less=True)
         # Drives that a step is sure of: those walked, and one more, since `ahead` is a cycle late.
-        needed = Signal(INDEX_BITS, reset_less=True)
+        needed = Signal(INDEX_BITS + 1, reset_less=True)
         awaited, following, follow_tag = Signal(TAGS), Signal(), Signal.like(self.follow_tag, reset_less=True)
         ahead = Signal()
         drain = Signal(range(DRAIN + 1))
