@@ -95,7 +95,7 @@ class NeuronUnit(wiring.Component):
     block, changed_block, valued_block : In, Out
         Whether a row block holds a change, or a value that is not zero, at once.
     clear_changed, changed : In, Out
-        Whether any state or deviation has changed in the sweep since cleared.
+        Whether any state or deviation has changed in the sweep since cleared; told 2 cycles after ``clear_changed`` or a new sweep.
     wrong : Out
         Whether the output error of the sample (ERROR with ``first``) had an element that is not zero; false after PREDICT.
     prediction : Out

@@ -510,6 +510,8 @@ class _Unit:
 
     async def check(self, layer: _Layer) -> None:
         """Read flags, the lists and memories of a layer, and something of the others."""
+        # A sweep may have begun in the last cycle, which is told two cycles later.
+        await self.bench.wait(1)
         got = await self.bench.step()
         flags = got["changed"], got["wrong"], got["prediction"]
         assert flags == (self.changed[self.sweep], self.wrong, self.prediction)
