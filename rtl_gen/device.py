@@ -44,7 +44,7 @@ class Device(wiring.Component):
     framing_error, overrun : In
         Pulses to be counted.
 
-    Throughput: written, a weight a cycle; an input a cycle, as `InputReader` says. While the engine works on a sample the next one is
+    Throughput: written, a weight a cycle; inputs as `InputReader` says. While the engine works on a sample the next one is
     taken in; any other request waits until it has been answered.
     """
 
@@ -105,10 +105,10 @@ class Device(wiring.Component):
         settled = Signal(reset_less=True)
         # The address goes on in the cycle after it has been used, so that few signals stand before so many bits.
         advance, shifts, full, stores = Signal(), Signal(), Signal(reset_less=True), Signal()
-        high_address = Signal(reset_less=True)
+        above, high_address = address[low_bits:].any(), Signal(reset_less=True)
         m.d.sync += [
-            high_address.eq(address[low_bits:].any()),
-            beyond.eq((address[low_bits:] != 0) | (address[:low_bits] >= depth)),
+            high_address.eq(above),
+            beyond.eq(above | (address[:low_bits] >= depth)),
             settled.eq(~(advance | shifts | stores)),
             advance.eq(stores),
         ]

@@ -46,9 +46,8 @@ class Sequencer(wiring.Component):
     event_free_sweep, event_clamped_sweep : Out
 
     An instruction is fetched while the one before waits. It is given to its unit `FETCH` + 4 cycles after the program's start or after
-    NEXT's decision to jump, `FETCH` cycles after the one before, and the cycle after the interlock allows
-    it. STOP_IF_RIGHT waits until the neuron unit is idle, and so does NEXT where rest would end the loop and no change is known; END
-    waits for both units.
+    NEXT's decision to jump, `FETCH` cycles after the one before, and the cycle after the interlock allows it. STOP_IF_RIGHT waits until
+    the neuron unit is idle, and so does NEXT where rest would end the loop and no change is known; END waits for both units.
     """
 
     def __init__(self, parameters: EngineParameters) -> None:

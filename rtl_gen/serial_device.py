@@ -37,7 +37,7 @@ class SerialDevice(wiring.Component):
     framing_error, overrun : In
         Pulses to be counted, 64 cycles apart at least.
 
-    Throughput: a weight written in two cycles, an input a cycle, as `InputReader` says. A sample is taken when the one before has been
+    Throughput: a weight written in two cycles, inputs as `InputReader` says. A sample is taken when the one before has been
     answered.
     """
 

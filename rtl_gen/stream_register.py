@@ -13,8 +13,8 @@ from .pipeline import plain_register
 Item = TypeVar("Item")
 
 
-class StreamRegister(wiring.Component):
-    """A buffer of two payloads, so that neither ``payload`` and ``valid`` nor ``ready`` pass through logic.
+class StreamBuffer(wiring.Component):
+    """What `StreamRegister` and `HalfRegister` have in common.
 
     Parameters
     ----------
@@ -25,8 +25,6 @@ class StreamRegister(wiring.Component):
     -----
     i : In, stream of the shape
     o : Out, stream of the shape
-
-    Latency 1 cycle, throughput one payload a cycle.
     """
 
     def __init__(self, shape: ShapeLike) -> None:
@@ -37,6 +35,13 @@ class StreamRegister(wiring.Component):
     def model(payloads: Sequence[Item]) -> list[Item]:
         """What leaves: what came."""
         return list(payloads)
+
+
+class StreamRegister(StreamBuffer):
+    """A buffer of two payloads, so that neither ``payload`` and ``valid`` nor ``ready`` pass through logic; see `StreamBuffer`.
+
+    Latency 1 cycle, throughput one payload a cycle.
+    """
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -57,30 +62,11 @@ class StreamRegister(wiring.Component):
         return m
 
 
-class HalfRegister(wiring.Component):
-    """A buffer of one payload for a reader whose ready comes late: it reaches no register but that of ``valid``.
-
-    Parameters
-    ----------
-    shape : ShapeLike
-        Of the payload.
-
-    Ports
-    -----
-    i : In, stream of the shape
-    o : Out, stream of the shape
+class HalfRegister(StreamBuffer):
+    """A buffer of one payload for a reader whose ready comes late: it reaches no register but that of ``valid``; see `StreamBuffer`.
 
     Latency 1 cycle, throughput one payload in two cycles.
     """
-
-    def __init__(self, shape: ShapeLike) -> None:
-        self.shape = shape
-        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
-
-    @staticmethod
-    def model(payloads: Sequence[Item]) -> list[Item]:
-        """What leaves: what came."""
-        return list(payloads)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

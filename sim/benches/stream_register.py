@@ -8,11 +8,10 @@ from typing import Any
 import cocotb
 from cocotb.triggers import RisingEdge
 
-from ...rtl_gen.stream_register import HalfRegister, StreamRegister
+from ...rtl_gen.stream_register import HalfRegister, StreamBuffer, StreamRegister
 from .streams import StreamSink, StreamSource, start
 
-COMPONENTS: dict[str, type[StreamRegister | HalfRegister]] = {"StreamRegister": StreamRegister, "HalfRegister": HalfRegister}
-COMPONENT = COMPONENTS[os.environ["COMPONENT"]]
+COMPONENT: type[StreamBuffer] = {"StreamRegister": StreamRegister, "HalfRegister": HalfRegister}[os.environ["COMPONENT"]]
 # For each payload.
 CYCLES = 1 if COMPONENT is StreamRegister else 2
 

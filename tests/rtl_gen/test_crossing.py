@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from frenn.rtl_gen.crossing import FifoCrossing, StreamCrossing
-from frenn.rtl_gen.stream_register import HalfRegister, StreamRegister
+from frenn.rtl_gen.stream_register import HalfRegister, StreamBuffer, StreamRegister
 from frenn.sim.benches.runner import SIMULATORS, Simulator, run
 
 
@@ -28,7 +28,7 @@ def test_crossing(
 
 @pytest.mark.parametrize("simulator", SIMULATORS)
 @pytest.mark.parametrize("component", [StreamRegister, HalfRegister])
-def test_stream_register(simulator: Simulator, seed: int, tmp_path: Path, component: type[StreamRegister | HalfRegister]) -> None:
+def test_stream_register(simulator: Simulator, seed: int, tmp_path: Path, component: type[StreamBuffer]) -> None:
     run(
         component(17),
         "frenn.sim.benches.stream_register",
