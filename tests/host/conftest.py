@@ -29,6 +29,7 @@ from frenn.firmware.protocol import (
     unpack_inputs,
     unpack_weights,
 )
+from frenn.host.driver import Driver
 from frenn.host.exchange import PACKET_WORDS, SAMPLE_WORDS
 from frenn.rtl_gen.identity import gateware_identity
 from frenn.sim.golden import Golden
@@ -185,3 +186,22 @@ def device(program: Program) -> FakeDevice:
 @pytest.fixture
 def make_device() -> type[FakeDevice]:
     return FakeDevice
+
+
+@pytest.fixture
+def equals_golden() -> Callable[[Driver, Network, int], None]:
+    """Random samples learned through a driver: everything that comes back is golden's."""
+
+    def compare(driver: Driver, network: Network, count: int) -> None:
+        generator = np.random.default_rng(4)
+        inputs, labels = generator.integers(0, 256, (count, network.widths[0])), generator.integers(0, network.widths[-1], count)
+        golden = Golden(network)
+        for machine in (driver, golden):
+            machine.load(network.initial_weights())
+        for got, expected in zip(driver.train(inputs, labels, 0, -6), golden.train(inputs, labels, 0, -6), strict=True):
+            np.testing.assert_array_equal(got, expected)
+        np.testing.assert_array_equal(driver.infer(inputs), golden.infer(inputs))
+        for got, expected in zip(driver.weights(), golden.weights(), strict=True):
+            np.testing.assert_array_equal(got, expected)
+
+    return compare

@@ -25,7 +25,6 @@ from frenn.host.dma import DmaAddress, DmaLink
 from frenn.host.driver import Driver
 from frenn.host.exchange import SAMPLES
 from frenn.host.serve import join_files
-from frenn.sim.golden import Golden
 from frenn.sim.twin import TransferTwin, open_twin
 
 DIGITS = Path(__file__).parents[2] / "examples" / "digits.toml"
@@ -306,19 +305,10 @@ def board(tmp_path: Path) -> Iterator[DmaAddress]:
     thread.join()
 
 
-def test_the_twin_trains_to_goldens_bits(board: DmaAddress) -> None:
-    generator = np.random.default_rng(4)
-    inputs, labels = generator.integers(0, 256, (200, 7)), generator.integers(0, 3, 200)
-    golden = Golden(NETWORK)
+def test_the_twin_trains_to_goldens_bits(board: DmaAddress, equals_golden) -> None:
     link = DmaLink(board)
     with Driver(link, compile_network(NETWORK, PARAMETERS), window=128) as driver:
-        for machine in (driver, golden):
-            machine.load(NETWORK.initial_weights())
-        for got, expected in zip(driver.train(inputs, labels, 0, -6), golden.train(inputs, labels, 0, -6), strict=True):
-            np.testing.assert_array_equal(got, expected)
-        np.testing.assert_array_equal(driver.infer(inputs), golden.infer(inputs))
-        for got, expected in zip(driver.weights(), golden.weights(), strict=True):
-            np.testing.assert_array_equal(got, expected)
+        equals_golden(driver, NETWORK, 200)
     moved = link.statistics
     assert moved.packets_sent == moved.packets_received > 2 * 200 // SAMPLES
 

@@ -32,7 +32,6 @@ from frenn.host.link import ByteLink
 from frenn.host.run import load_run, load_weights
 from frenn.host.serial import SerialAddress, SerialPort, find_port, find_ports, open_link
 from frenn.host.serve import join
-from frenn.sim.golden import Golden
 from frenn.sim.twin import ByteTwin, open_twin
 
 DIGITS = Path(__file__).parents[2] / "examples" / "digits.toml"
@@ -239,21 +238,12 @@ def board(request: pytest.FixtureRequest) -> Iterator[tuple[str, ByteTwin]]:
 
 
 @pytest.mark.parametrize("board", ["bytes", "uart"], indirect=True)
-def test_the_pins_of_the_twin_train_to_goldens_bits(board) -> None:
+def test_the_pins_of_the_twin_train_to_goldens_bits(board, equals_golden) -> None:
     link, address = open_link(SerialAddress(board[0]))
     assert address.baud == serial_module.BAUDS[0]
-    generator = np.random.default_rng(4)
-    inputs, labels = generator.integers(0, 256, (24, 7)), generator.integers(0, 3, 24)
-    golden = Golden(NETWORK)
     # A window of requests that are more than the line, the credit and the receive buffer hold.
     with Driver(link, compile_network(NETWORK, PARAMETERS), window=128) as driver:
-        for machine in (driver, golden):
-            machine.load(NETWORK.initial_weights())
-        for got, expected in zip(driver.train(inputs, labels, 0, -6), golden.train(inputs, labels, 0, -6), strict=True):
-            np.testing.assert_array_equal(got, expected)
-        np.testing.assert_array_equal(driver.infer(inputs), golden.infer(inputs))
-        for got, expected in zip(driver.weights(), golden.weights(), strict=True):
-            np.testing.assert_array_equal(got, expected)
+        equals_golden(driver, NETWORK, 24)
     assert link.statistics.bad == 0
 
 

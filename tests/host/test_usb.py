@@ -23,7 +23,6 @@ from frenn.host.driver import Driver
 from frenn.host.usb import TRANSFERS, UsbLink
 from frenn.host.usb_boards import UsbAddress, find_boards, open_library, rules
 from frenn.rtl_gen.identity import gateware_identity
-from frenn.sim.golden import Golden
 from frenn.sim.twin import TransferTwin, open_twin
 
 NETWORK = Network.chain([7, 5, 4, 3], name="little", seed=9)
@@ -210,20 +209,11 @@ def twin() -> Iterator[TransferTwin]:
     twin.close()
 
 
-def test_the_twin_trains_to_goldens_bits(twin: TransferTwin) -> None:
-    generator = np.random.default_rng(4)
-    inputs, labels = generator.integers(0, 256, (200, 7)), generator.integers(0, 3, 200)
-    golden = Golden(NETWORK)
+def test_the_twin_trains_to_goldens_bits(twin: TransferTwin, equals_golden) -> None:
     board = Board(TwinWire(twin))
     link = UsbLink(UsbAddress(), context=Context(board))
     with Driver(link, compile_network(NETWORK, PARAMETERS), window=128) as driver:
-        for machine in (driver, golden):
-            machine.load(NETWORK.initial_weights())
-        for got, expected in zip(driver.train(inputs, labels, 0, -6), golden.train(inputs, labels, 0, -6), strict=True):
-            np.testing.assert_array_equal(got, expected)
-        np.testing.assert_array_equal(driver.infer(inputs), golden.infer(inputs))
-        for got, expected in zip(driver.weights(), golden.weights(), strict=True):
-            np.testing.assert_array_equal(got, expected)
+        equals_golden(driver, NETWORK, 200)
     moved = link.statistics
     assert moved.packets_sent == moved.packets_received > 200
     assert board.most == {ENDPOINT: board.most[ENDPOINT], 0x80 | ENDPOINT: TRANSFERS} and 2 <= board.most[ENDPOINT] <= TRANSFERS
