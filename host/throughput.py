@@ -13,6 +13,7 @@ from ..firmware.network import Learning, Network, parse_network
 from ..firmware.parameters import EngineParameters
 from ..rtl_gen.boards import Board
 from ..rtl_gen.cycles import dense_cycles
+from ..rtl_gen.input_reader import InputReader
 from ..rtl_gen.link_parameters import link_for
 from ..sim.line_bytes import FRAME_BYTES
 from .exchange import SAMPLE_WORDS, SAMPLES
@@ -100,7 +101,11 @@ def speed(
     cycles = sample_cycles(network, parameters) if found is None else found
     words = entry.get("input_words")
     sample = 1 + (dense_words(network) if words is None else words)
-    line = link_rate(sample, baud, parameters) if board is None or link == "uart" else transfer_rate(sample, board, link, frequency)
+    line = (
+        link_rate(sample, baud, parameters)
+        if board is None or link == "uart"
+        else transfer_rate(sample, network.widths[0], board, link, frequency)
+    )
     return Speed(cycles=cycles, measured=found is not None, engine=frequency / cycles, line=line, packed=words is not None)
 
 
@@ -182,14 +187,14 @@ def link_rate(sample_words: float, baud: int, parameters: EngineParameters) -> f
     return baud / CHARACTER_BITS * samples / max(there, line_bytes(1 + samples, link.frame_words))
 
 
-def transfer_rate(sample_words: float, board: Board, link: str, frequency: int) -> float:
-    """Training samples a second that PCI Express or the USB carries: what its lanes or frames do, or the device, which takes a word in a
-    cycle. What the computer's driver and its interrupts take is not known here."""
+def transfer_rate(sample_words: float, inputs: int, board: Board, link: str, frequency: int) -> float:
+    """Training samples a second that PCI Express or the USB carries: what its lanes or frames do, or the device, which reads all inputs one
+    by one. What the computer's driver and its interrupts take is not known here."""
     samples, words = _request(sample_words)
     # A word before each packet. On the USB the answers take their share.
     carried = words + 1 + (1 + samples + 1 if link == "usb" else 0)
     rate = USB_BYTES[board.bus.speed] if link == "usb" else board.slot.lanes * PCIE_BYTES[board.slot.speed]
-    return min(rate, 4 * frequency) * samples / (4 * carried)
+    return min(rate * samples / (4 * carried), frequency / (InputReader.unit_cycles * inputs))
 
 
 def dense_words(network: Network) -> int:

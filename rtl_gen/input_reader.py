@@ -42,8 +42,11 @@ class InputReader(wiring.Component):
     ended : Out
         With any of them: the last word that was taken was its packet's last.
 
-    Latency 1 cycle. Two cycles for a unit of a word, one for a zero that a count tells of, and two at the end.
+    Latency 1 cycle. `unit_cycles` for a unit of a word, one for a zero that a count tells of, and two at the end.
     """
+
+    unit_cycles: Final = 2
+    """Cycles of a unit of a word."""
 
     def __init__(self, bits: int) -> None:
         self.bits = bits
