@@ -466,12 +466,8 @@ class _Neurons:
         if self.erring:
             classes = start.rows
             most = classes.bit_length() - 1
-            done = (
-                engine.now
-                + 1
-                + OutputError.latency(
-                    classes, 1 + Drives.latency, most if engine.halvings is None else engine.halvings, start.op == Op.PREDICT
-                )
+            done = engine.now + OutputError.latency(
+                classes, 1 + Drives.latency, most if engine.halvings is None else engine.halvings, start.op == Op.PREDICT
             )
             if start.op == Op.ERROR:
                 for index in range(classes):

@@ -21,7 +21,7 @@ from .lane_array import LaneArray
 from .neurons import NeuronUnit
 from .packet import PACKET
 from .performance import COUNTER_BITS, PerformanceCounters
-from .pipeline import plain_register
+from .pipeline import REPLICA, plain_register
 from .stream_register import HalfRegister, StreamRegister
 
 
@@ -79,7 +79,8 @@ class Device(wiring.Component):
         wait = Signal(range(max(LaneArray.fetch_latency, PerformanceCounters.latency) + 4), reset_less=True)
         waited = Signal(reset_less=True)
         instruction = Signal(INSTRUCTION_BITS, reset_less=True)
-        low, fetched = Signal(16, reset_less=True), Signal(16, reset_less=True)
+        # A copy of its own, since the engine's is far away.
+        low, fetched = Signal(16, reset_less=True), Signal(16, reset_less=True, attrs=REPLICA)
         # The upper half of a word is next; this is the last part of what stands at an address.
         high, whole = Signal(reset_less=True), Signal(reset_less=True)
         found = Signal(COUNTER_BITS, reset_less=True)
@@ -117,6 +118,8 @@ class Device(wiring.Component):
         # The argument decoded: there are many bits of it, and much hangs on them.
         in_space = {space: Signal(name=f"in_{space.name.lower()}", reset_less=True) for space in Space}
         m.d.sync += [flag.eq(argument == space) for space, flag in in_space.items()]
+        writable = Signal(reset_less=True)
+        m.d.sync += writable.eq(in_space[Space.PROGRAM] | in_space[Space.WEIGHTS] | in_space[Space.REGISTERS])
         sizes = {
             Space.PROGRAM: parameters.program_depth,
             Space.WEIGHTS: parameters.weight_depth,
@@ -280,7 +283,7 @@ class Device(wiring.Component):
                         for space in (Space.WEIGHTS, Space.REGISTERS):
                             with m.If(in_space[space]):
                                 m.next = f"WRITE {space.name}"
-                        with m.If(~(in_space[Space.PROGRAM] | in_space[Space.WEIGHTS] | in_space[Space.REGISTERS])):
+                        with m.If(~writable):
                             finish(Status.UNKNOWN_SPACE)
                         with m.If(last):
                             m.next = "ANSWER"

@@ -9,7 +9,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..firmware.arithmetic import RANDOM_BITS, ROW_ROTATION
-from ..firmware.isa import Instruction, Op
+from ..firmware.isa import ARRAY_OPS, Instruction, Op
 from ..firmware.parameters import EngineParameters
 from .drives import PASS, STREAMS, SUM_LATENCY
 from .event_list import INDEX_BITS
@@ -38,7 +38,7 @@ class Issuer(wiring.Component):
     Ports
     -----
     start, instruction : In
-        Execute; only while not `issuing`, and when the tag after `latest` is `complete`.
+        Execute; only while not `issuing`, and when the tag after `latest` is `complete`. The instruction stands two cycles before.
     rate : In
         Minus log2 of the learning rate.
     issuing : Out
@@ -258,14 +258,16 @@ class Issuer(wiring.Component):
         list_follows, rows_follow = Signal(), Signal()
         given, walk = self.instruction, self.walk
         written_list, written_rows = Signal(reset_less=True), Signal(reset_less=True)
-        # Both instructions stand for cycles before this one starts.
+        # Both instructions stand for cycles before this one starts; this one's operation is decoded first.
+        decoded = {op: Signal(name=f"is_{op.name.lower()}", reset_less=True) for op in ARRAY_OPS}
         m.d.sync += [
+            *(flag.eq(given.op == op) for op, flag in decoded.items()),
             written_list.eq(
                 (walk.node == given.node)
-                & (given.op != Op.TRANSPOSED)
+                & ~decoded[Op.TRANSPOSED]
                 & Mux(given.full, (walk.op == Op.ACTIVATE) & ~walk.full, walk.op != Op.SNAPSHOT)
             ),
-            written_rows.eq((walk.row == given.row) & (given.op != Op.FORWARD)),
+            written_rows.eq((walk.row == given.row) & ~decoded[Op.FORWARD]),
         ]
         with m.If(self.walk_idle):
             m.d.sync += [list_follows.eq(0), rows_follow.eq(0)]
@@ -307,7 +309,8 @@ class Issuer(wiring.Component):
             m.d.sync += [self.block.eq(self.block + 1), left.eq(left - lanes)]
         with m.If(moved):
             m.d.sync += [base.eq(base + now.columns), turn.eq(turn + ROW_ROTATION * lanes % RANDOM_BITS)]
-        following = Mux(self.latest == TAGS - 1, 0, self.latest + 1)
+        # The tag of the next instruction, one of these bits, so that little logic stands before the targets.
+        following = Signal(TAGS, init=1 << 1)
         # Whether the block's rows, or those of the one after it, were being written a cycle ago.
         writing, writing_next = Signal(reset_less=True), Signal(reset_less=True)
         m.d.sync += [writing.eq(self.block == self.row), writing_next.eq(self.block + 1 == self.row)]
@@ -316,10 +319,11 @@ class Issuer(wiring.Component):
                 now.eq(given),
                 full.eq(given.full),
                 first.eq(given.first),
-                self.latest.eq(following),
-                transposed.eq(given.op == Op.TRANSPOSED),
-                update.eq(given.op == Op.UPDATE),
-                forward.eq(given.op == Op.FORWARD),
+                self.latest.eq(Mux(self.latest == TAGS - 1, 0, self.latest + 1)),
+                following.eq(following.rotate_left(1)),
+                transposed.eq(decoded[Op.TRANSPOSED]),
+                update.eq(decoded[Op.UPDATE]),
+                forward.eq(decoded[Op.FORWARD]),
                 base.eq(given.weights),
                 self.block.eq(given.row),
                 left.eq(given.rows),
@@ -399,7 +403,8 @@ class Issuer(wiring.Component):
             with m.State("RUN"):
                 m.d.comb += [last.eq(single), issue.eq(~single | ends), go.eq(single & ends)]
                 m.d.sync += self.event_waits_sums.eq(~issue)
-                with m.If(issue):
+                # Of a block whose last command waits, nothing is left but that.
+                with m.If(~single):
                     m.d.sync += [inner.eq(inner + 1), inner_left.eq(inner_left - 1), single.eq(inner_left == 2)]
                 with m.If(go):
                     m.d.comb += next_block.eq(1)
@@ -429,12 +434,12 @@ class Issuer(wiring.Component):
             drain = Signal(range(max(forward_drain + lanes, transposed_drain, update_drain) + 1), name=f"drain_{tag}")
             here = self.latest == tag
             m.d.comb += [
-                self.begins[tag].eq(self.start & (following == tag)),
+                self.begins[tag].eq(self.start & following[tag]),
                 self.summing[tag].eq(pending & ~learns),
                 self.targets[tag].eq(target),
             ]
             with m.If(self.begins[tag]):
-                m.d.sync += [pending.eq(1), learns.eq(given.op == Op.UPDATE), target.eq(given.target), shift.eq(given.shift)]
+                m.d.sync += [pending.eq(1), learns.eq(decoded[Op.UPDATE]), target.eq(given.target), shift.eq(given.shift)]
             with m.Elif((drain == 0) & ~((self.issuing | gone) & here)):
                 m.d.sync += pending.eq(0)
             with m.If(gone & here):

@@ -171,8 +171,8 @@ class LaneArray(wiring.Component):
 
     @classmethod
     def transposed_latency(cls, parameters: EngineParameters) -> int:
-        """Cycles from a command of a transposed pass to its sum: the adder tree has a register per level."""
-        return cls.operand_time + Lane.product_latency + (parameters.lanes - 1).bit_length() + 1
+        """Cycles from a command of a transposed pass to its sum: the adder tree has a register per level and one before it."""
+        return cls.operand_time + Lane.product_latency + (parameters.lanes - 1).bit_length() + 2
 
     @staticmethod
     def model_forward(weights: IntArray, values: IntArray) -> IntArray:
@@ -292,7 +292,8 @@ class LaneArray(wiring.Component):
             ]
         m.d.comb += self.fetched.eq(lanes[0].chain)
 
-        terms: list[Value] = [lane.product for lane in lanes]
+        # A product is far from where it meets its neighbour's.
+        terms: list[Value] = [delay(m, lane.product, 1, f"product_{index}") for index, lane in enumerate(lanes)]
         for level in range((count - 1).bit_length()):
             pairs = [terms[index : index + 2] for index in range(0, len(terms), 2)]
             bits = min(len(terms[0]) + 1, parameters.accumulator_bits)

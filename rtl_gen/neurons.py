@@ -18,7 +18,7 @@ from .event_list import INDEX_BITS, EventList
 from .instruction import INSTRUCTION, TAGS
 from .lane_array import row_signature, sum_signature
 from .output_error import OutputError
-from .pipeline import delay, plain_register
+from .pipeline import REPLICA, delay, plain_register
 from .primitives.block_memory import BlockMemory
 from .primitives.multiplier import Multiplier
 from .rounding import RoundSaturate
@@ -54,7 +54,8 @@ class NeuronUnit(wiring.Component):
     Ports
     -----
     start, instruction, sweep : In
-        Execute; only while `idle`. The sweep's parity tells which of the flags ``changed`` is meant.
+        Execute; only while `idle`, and the instruction stands in the cycle before too. The sweep's parity tells which of the flags
+        ``changed`` is meant.
     idle : Out
         Everything of the last instruction can be read.
     reading : Out
@@ -105,7 +106,7 @@ class NeuronUnit(wiring.Component):
     event_... : Out
         Pulses for the performance counters.
 
-    Throughput one neuron a cycle. ERROR and PREDICT take `ERROR_DRAIN` cycles and one more than `OutputError`, the others
+    Throughput one neuron a cycle. ERROR and PREDICT take `ERROR_DRAIN` cycles more than `OutputError`, the others
     ``rows + DRAIN`` unless they wait for sums. `Drives.model`, `model_activate`, `model_deviate` and `OutputError.model` say
     what comes out.
     """
@@ -190,6 +191,9 @@ class NeuronUnit(wiring.Component):
             Signal(name=name) for name in ("activating", "deviating", "copying", "differing", "of_error")
         )
 
+        # Copies near to what they choose, a cycle late: no drive is on its way when an instruction starts.
+        activating_drive, activating_slope = (delay(m, activating, 1, f"activating_{name}", replica=True) for name in ("drive", "slope"))
+
         state_layout = data.StructLayout({"value": vector, "slope": SLOPE_FRACTION + 1})
         m.submodules.drives = drives = Drives(parameters)
         m.submodules.states = states = BlockMemory(state_layout, depth)
@@ -239,9 +243,13 @@ class NeuronUnit(wiring.Component):
             m.d.sync += [walk.eq(walk + 1), left.eq(left - 1), final_step.eq(left == 2), needed.eq(needed + 1)]
             with m.If(final_step):
                 m.d.sync += [walking.eq(0), drain.eq(DRAIN)]
-        starting = self.instruction.op
         of_sweep = Signal(reset_less=True)
-        serial = starting.matches(*WALK_OPS)
+        # The instruction stands before it starts, so that its operation is decoded by then.
+        decoded = {op: Signal(name=f"is_{op.name.lower()}", reset_less=True) for op in (*WALK_OPS, Op.ERROR)}
+        m.d.sync += [flag.eq(self.instruction.op == op) for op, flag in decoded.items()]
+        serial = Cat(decoded[op] for op in WALK_OPS).any()
+        lists, fills = Signal(reset_less=True), Signal(reset_less=True)
+        m.d.sync += [lists.eq(self.instruction.op != Op.SNAPSHOT), fills.eq((self.instruction.op == Op.ACTIVATE) & ~self.instruction.full)]
         with m.If(self.start):
             m.d.sync += [
                 instruction.eq(self.instruction),
@@ -256,16 +264,16 @@ class NeuronUnit(wiring.Component):
                 of_sweep.eq(self.sweep),
                 walking.eq(serial),
                 erring.eq(~serial),
-                activating.eq(starting == Op.ACTIVATE),
-                deviating.eq(starting == Op.DEVIATE),
-                copying.eq(starting == Op.SNAPSHOT),
-                differing.eq(starting == Op.DIFFERENCE),
-                of_error.eq(starting == Op.ERROR),
+                activating.eq(decoded[Op.ACTIVATE]),
+                deviating.eq(decoded[Op.DEVIATE]),
+                copying.eq(decoded[Op.SNAPSHOT]),
+                differing.eq(decoded[Op.DIFFERENCE]),
+                of_error.eq(decoded[Op.ERROR]),
             ]
         error_start = Signal()
         m.d.sync += error_start.eq(self.start & ~serial)
         m.d.comb += [
-            error.start.eq(error_start),
+            error.start.eq(self.start & ~serial),
             error.predict_only.eq(instruction.op == Op.PREDICT),
             error.classes.eq(instruction.rows),
             error.label.eq(self.label),
@@ -290,7 +298,7 @@ class NeuronUnit(wiring.Component):
         m.d.comb += [
             first_round.value.eq(drives.read_data),
             first_round.shift.eq(instruction.round),
-            first_round.bits.eq(Mux(activating, parameters.pre_activation.magnitude_bits, parameters.drive.magnitude_bits)),
+            first_round.bits.eq(Mux(activating_drive, parameters.pre_activation.magnitude_bits, parameters.drive.magnitude_bits)),
             activation.value.eq(first_round.result),
             activation.kind.eq(instruction.kind),
         ]
@@ -303,7 +311,7 @@ class NeuronUnit(wiring.Component):
             max(parameters.drive.width, parameters.pre_activation.fraction + 1) + SLOPE_FRACTION + 1, parameters.vector_bits
         )
         m.d.comb += [
-            second_round.value.eq(Mux(activating, activation.magnitude, sloped.as_signed())),
+            second_round.value.eq(Mux(activating_slope, activation.magnitude, sloped.as_signed())),
             second_round.shift.eq(instruction.round2),
             second_round.bits.eq(instruction.bits),
         ]
@@ -313,7 +321,7 @@ class NeuronUnit(wiring.Component):
         for cycle in range(1, TOLD + 1):
             walked.append(delay(m, walked[-1], 1, f"walked_{cycle}"))
             addresses.append(delay(m, addresses[-1], 1, f"address_{cycle}"))
-        host = Signal()
+        host = Signal(attrs=REPLICA)
         m.d.sync += host.eq(self.idle)
         erred_address = Signal(range(depth), reset_less=True)
         m.d.comb += [
@@ -345,12 +353,17 @@ class NeuronUnit(wiring.Component):
         ]
         value, change = Signal(vector, reset_less=True), Signal(signed(parameters.vector_bits + 1), reset_less=True)
         valid, changed, nonzero_value = Signal(), Signal(reset_less=True), Signal(reset_less=True)
+        push_change, push_value = Signal(), Signal()
+        listed = ~self.skip_sources
+        found_valid = delay(m, erred_valid, 1, "erred_found") | walked[TOLD - 1]
         m.d.sync += [
             value.eq(found),
             change.eq(compared),
             changed.eq(compared != 0),
             nonzero_value.eq(found != 0),
-            valid.eq(delay(m, erred_valid, 1, "erred_found") | walked[TOLD - 1]),
+            valid.eq(found_valid),
+            push_change.eq(found_valid & ~copying & ((compared != 0) | listed)),
+            push_value.eq(found_valid & activating & ~instruction.full & ((found != 0) | listed)),
         ]
 
         # Results, in the order of the neurons.
@@ -384,18 +397,17 @@ class NeuronUnit(wiring.Component):
             with m.If(lane == parameters.lanes - 1):
                 m.d.sync += [lane.eq(0), row.eq(row + 1)]
 
-        listed = ~self.skip_sources
         m.d.comb += [
-            changes.begin.eq(self.start & (starting != Op.SNAPSHOT)),
+            changes.begin.eq(self.start & lists),
             changes.base.eq(self.instruction.target),
             changes.node.eq(self.instruction.node),
-            nonzero.begin.eq(self.start & (starting == Op.ACTIVATE) & ~self.instruction.full),
+            nonzero.begin.eq(self.start & fills),
             nonzero.base.eq(self.instruction.target),
             nonzero.node.eq(self.instruction.node),
-            nonzero.push.eq(valid & activating & ~instruction.full & (nonzero_value | listed)),
+            nonzero.push.eq(push_value),
             nonzero.index.eq(index),
             nonzero.value.eq(value),
-            changes.push.eq(told & (changed | listed)),
+            changes.push.eq(push_change),
             changes.index.eq(index),
             changes.value.eq(change),
             changes.read_address.eq(self.list_address),

@@ -72,9 +72,9 @@ class OutputError(wiring.Component):
     done : Out
         A pulse after the last error.
 
-    The first pass reads a drive in every second cycle, the others one a cycle. ``done`` comes ``4 classes + 3 read_latency + 51`` cycles
+    The first pass reads a drive in every second cycle, the others one a cycle. ``done`` comes ``4 classes + 3 read_latency + 53`` cycles
     after ``start``, and two more for every halving that brings the sum of terms below 2; with ``predict_only``,
-    ``2 classes + read_latency + 2`` cycles after it.
+    ``2 classes + read_latency + 3`` cycles after it. The other inputs are looked at from the cycle after ``start`` on.
     """
 
     def __init__(self, drive_bits: int, read_latency: int) -> None:
@@ -105,8 +105,8 @@ class OutputError(wiring.Component):
     def latency(classes: int, read_latency: int, halvings: int, predict_only: bool) -> int:
         """Cycles from ``start`` to ``done``."""
         if predict_only:
-            return 2 * classes + read_latency + 2
-        return 4 * classes + 3 * read_latency + 51 + 2 * halvings
+            return 2 * classes + read_latency + 3
+        return 4 * classes + 3 * read_latency + 53 + 2 * halvings
 
     @staticmethod
     def model(drives: IntArray, label: int, shift: int, error_bits: int) -> tuple[IntArray, np.ndarray, int, int]:
@@ -131,6 +131,7 @@ class OutputError(wiring.Component):
         table = reciprocal_table().tolist()
 
         scanning, summing, subtracting, restart = Signal(), Signal(), Signal(), Signal()
+        m.d.sync += restart.eq(0)
 
         # Addresses: all classes once, whenever a pass starts.
         left = Signal(CLASS_BITS, reset_less=True)
@@ -231,6 +232,7 @@ class OutputError(wiring.Component):
         with m.Elif(arrived):
             m.d.sync += position.eq(position + 1)
         one, minus_one = Signal(signed(ERROR_BITS + 2), reset_less=True), Signal(signed(ERROR_BITS + 2), reset_less=True)
+        taught = Signal(reset_less=True)
         target = Signal(signed(ERROR_BITS + 2), reset_less=True)
         exact = Signal(signed(ERROR_BITS + 2), reset_less=True)
         # Of all values from -1 to 1 the two ends alone do not fit.
@@ -242,13 +244,14 @@ class OutputError(wiring.Component):
             under.eq(exact == minus_one),
             kept.eq(exact),
             one.eq(1 << self.error_bits),
-            target.eq(Mux(position == self.label, one, 0)),
-            exact.eq(target - delay(m, probability.result, 1, "subtrahend")),
+            taught.eq(position == self.label),
+            target.eq(Mux(taught, one, 0)),
+            exact.eq(target - delay(m, probability.result, 2, "subtrahend")),
             self.saturated.eq(over | under),
             self.error.eq(Mux(over, one - 1, Mux(under, 1 - one, kept))),
-            self.error_index.eq(delay(m, position, 3, "position")),
+            self.error_index.eq(delay(m, position, 4, "position")),
         ]
-        leaving, leaving_last = delay(m, Cat(arrived, arrived_last), 3, "leaving")
+        leaving, leaving_last = delay(m, Cat(arrived, arrived_last), 4, "leaving")
         error_last = delay(m, leaving_last, 1, "error_last")
         m.d.sync += [self.error_valid.eq(leaving), self.done.eq(error_last)]
 
@@ -258,12 +261,7 @@ class OutputError(wiring.Component):
         with m.FSM() as fsm:
             m.d.comb += [scanning.eq(fsm.ongoing("SCAN")), summing.eq(fsm.ongoing("SUM")), subtracting.eq(fsm.ongoing("SUBTRACT"))]
             with m.State("IDLE"), m.If(self.start):
-                m.d.comb += restart.eq(1)
-                m.d.sync += [
-                    wait.eq(0),
-                    total.eq(0),
-                    probability.shift.eq(RECIPROCAL_FRACTION + TERM_FRACTION - self.error_bits),
-                ]
+                m.d.sync += [restart.eq(1), wait.eq(0)]
                 m.next = "SCAN"
             with m.State("SCAN"), m.If(compared_last):
                 m.d.sync += self.done.eq(self.predict_only)
@@ -271,9 +269,14 @@ class OutputError(wiring.Component):
                 with m.If(self.predict_only):
                     m.next = "IDLE"
             with m.State("ROUND"):
-                m.d.sync += [sample.eq(largest), wait.eq(wait + 1)]
+                m.d.sync += [
+                    sample.eq(largest),
+                    wait.eq(wait + 1),
+                    restart.eq(wait == logit.latency),
+                    total.eq(0),
+                    probability.shift.eq(RECIPROCAL_FRACTION + TERM_FRACTION - self.error_bits),
+                ]
                 with m.If(waited):
-                    m.d.comb += restart.eq(1)
                     m.d.sync += largest_logit.eq(logit.result)
                     m.next = "SUM"
             with m.State("SUM"), m.If(summed_last):
@@ -288,9 +291,9 @@ class OutputError(wiring.Component):
                 with m.Else():
                     m.next = "EIGHTHS"
             with m.State("EIGHTHS"):
+                m.d.sync += restart.eq(1)
                 m.next = "TABLE"
             with m.State("TABLE"):
-                m.d.comb += restart.eq(1)
                 m.d.sync += reciprocal.eq(Array(eighths)[index[-3:]])
                 m.next = "SUBTRACT"
             with m.State("SUBTRACT"), m.If(error_last):

@@ -47,7 +47,8 @@ class Sequencer(wiring.Component):
 
     An instruction is fetched while the one before waits. It is given to its unit `FETCH` + 4 cycles after the program's start or after
     NEXT's decision to jump, `FETCH` cycles after the one before, and the cycle after the interlock allows it. STOP_IF_RIGHT waits until
-    the neuron unit is idle, and so does NEXT where rest would end the loop and no change is known; END waits for both units.
+    the neuron unit is idle, and so does NEXT where rest would end the loop and no change is known, by what the unit said in the cycle
+    before; END waits for both units.
     """
 
     def __init__(self, parameters: EngineParameters) -> None:
@@ -144,15 +145,27 @@ class Sequencer(wiring.Component):
         # It changes long before it is asked for.
         last_turn = Signal(reset_less=True)
         m.d.sync += last_turn.eq(turns == 1)
-        again, may = Signal(), Signal()
-        m.d.comb += [
+        # Whether NEXT may decide, and how, as it stood a cycle ago; who is idle has told all changes.
+        decides, again = Signal(reset_less=True), Signal(reset_less=True)
+        m.d.sync += [
+            decides.eq(last_turn | ~self.skip_rest | self.changed | self.neurons_idle),
             again.eq(~last_turn & (self.changed | ~self.skip_rest)),
+        ]
+        # The turns are counted a cycle later.
+        looped, turned = Signal(), Signal()
+        m.d.sync += [looped.eq(0), turned.eq(0)]
+        with m.If(looped):
+            m.d.sync += turns.eq(self.instruction.count)
+        with m.If(turned):
+            m.d.sync += turns.eq(turns - 1)
+        may = Signal()
+        m.d.comb += [
             may.eq(
                 ops[Op.SWEEP]
                 | ops[Op.LOOP]
                 | (for_array & self.array_may)
                 | (for_neurons & self.neurons_may)
-                | (ops[Op.NEXT] & (last_turn | ~self.skip_rest | self.changed | self.neurons_idle))
+                | (ops[Op.NEXT] & decides)
                 | (ops[Op.STOP_IF_RIGHT] & self.neurons_idle)
                 | (ends & self.all_idle)
             ),
@@ -196,11 +209,11 @@ class Sequencer(wiring.Component):
                             self.event_clamped_sweep.eq(self.instruction.kind == 1),
                         ]
                     with m.If(ops[Op.LOOP]):
-                        m.d.sync += [body.eq(here), turns.eq(self.instruction.count)]
-                    with m.If(ops[Op.NEXT]):
-                        m.d.sync += turns.eq(turns - 1)
-                        with m.If(again):
-                            m.d.sync += [here.eq(body), waited.eq(0)]
+                        m.d.sync += [body.eq(here), looped.eq(1)]
                     with m.If(ends | (ops[Op.STOP_IF_RIGHT] & self.skip_right & ~self.wrong)):
                         m.next = "IDLE"
+                with m.If(ops[Op.NEXT] & decides):
+                    m.d.sync += turned.eq(1)
+                    with m.If(again):
+                        m.d.sync += [here.eq(body), waited.eq(0)]
         return m

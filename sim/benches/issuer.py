@@ -236,15 +236,15 @@ class _Episode:
         """Begin every instruction as soon as it may be, or a little later."""
         self.bench.held["rate"] = self.rate
         program = deque(self._draw() for _ in range(INSTRUCTIONS))
-        wait = 0
+        # An instruction stands before it may start.
+        wait = 2
         while program or not all(given.complete for given in self.given):
             allowed = program and wait == 0 and self._may(program[0])
             coming = program[0] if program else None
             started = await self._step(program.popleft() if allowed else None, coming)
             wait = max(0, wait - 1)
             if started:
-                # The next instruction stands before it may start.
-                wait = random.randint(1, 30) if random.random() < 0.4 else 1
+                wait = random.randint(2, 30) if random.random() < 0.4 else 2
         await self._step(None, None)
         for given in self.given:
             assert given.counted == given.events, given.note

@@ -144,7 +144,7 @@ class _Schedule:
         self.streams: list[_Stream] = []
         # Sums for the drives that the instruction reads, while which it begins.
         self.awaited: list[_Stream] = []
-        self.start = 0
+        self.start = 1
         # By kind of stream and cycle; and when the last sum for a drive comes.
         self._sums: dict[str, dict[int, dict[str, int]]] = {kind: {} for kind in STREAMS}
         self._last: dict[int, int] = {}
@@ -168,7 +168,7 @@ class _Schedule:
             # The interlock looks some cycles earlier, so the last one may be complete by then.
             self.awaited = [stream for stream in streams if stream.done > self.start or stream is streams[-1]]
         else:
-            self.start = end + random.randint(0, 3)
+            self.start = max(1, end + random.randint(0, 3))
 
     def accompany(self, layer: _Layer) -> None:
         """Sums for other drives, before the instruction or while it is under way."""
@@ -388,7 +388,8 @@ class _Unit:
         note = f"{instruction}, drives {self.drives[place].tolist()}, before {before.tolist()}, awaits {schedule.awaited}"
         now = 0
         for now in range(schedule.start):
-            await self.bench.step({**schedule.inputs(now), "instruction": self._noise()})
+            stands = now == schedule.start - 1
+            await self.bench.step({**schedule.inputs(now), "instruction": _word(instruction) if stands else self._noise()})
         now = schedule.start
         inputs = {"start": 1, "instruction": _word(instruction), "follow_tag": random.randrange(TAGS)}
         if schedule.awaited:
@@ -442,7 +443,7 @@ class _Unit:
             assert steps == reads, note
             assert busy == steps[-1] - schedule.start + DRAIN, note
         if instruction.op == Op.PREDICT:
-            assert busy == OutputError.latency(instruction.rows, 1 + Drives.latency, 0, True) + ERROR_DRAIN + 1, note
+            assert busy == OutputError.latency(instruction.rows, 1 + Drives.latency, 0, True) + ERROR_DRAIN, note
         self._remember(instruction, values, changes, of_sweep)
         for later in range(now + 1, schedule.end + SUM_LATENCY):
             await self.bench.step({**schedule.inputs(later), "instruction": self._noise()})

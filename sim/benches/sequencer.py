@@ -61,14 +61,15 @@ async def _run(
     busy: float,
     note: str,
 ) -> None:
-    # What the units and the interlock say is drawn anew for every cycle.
+    # What the units and the interlock say is drawn anew for every cycle; NEXT goes by what they said in the one before.
     said: dict[str, int] = {}
+    before: dict[str, int] = {}
     model = component.model(
         program,
         entry,
         skip_rest=skip_rest,
         skip_right=skip_right,
-        changed=lambda: bool(said["changed"]),
+        changed=lambda: bool(before["changed"]),
         wrong=lambda: bool(said["wrong"]),
     )
     executed = turns = 0
@@ -82,6 +83,7 @@ async def _run(
     sweep, running, ended = got["sweep"], 0, 0
     due = nothing = [0] * len(PULSES)
     while True:
+        before = said
         said = {name: int(random.random() >= busy) for name in ALLOWED}
         said |= {"changed": int(random.random() < 0.7), "wrong": int(random.random() < 0.5)}
         got = await bench.step({**said, "entry": random.randrange(component.parameters.program_depth)})
@@ -95,7 +97,7 @@ async def _run(
             continue
         assert expected is not None, f"the program does not end where it should: {note}"
         assert got["instruction"] == _word(expected) & (1 << sum(field.bits for field in FIELDS.values())) - 1, note
-        if not _may(expected, said, turns, skip_rest):
+        if not _may(expected, before if expected.op == Op.NEXT else said, turns, skip_rest):
             continue
         due = _pulses(expected)
         sweep ^= expected.op == Op.SWEEP
