@@ -5,13 +5,13 @@ python bench/performance.py RUN.json SCALING.json
 """
 
 import argparse
-import json
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import command
 from frenn.firmware.errors import FrennError
 from frenn.firmware.files import write_atomic
 from frenn.rtl_gen.cycles import IDLE_KINDS
@@ -76,8 +76,8 @@ def main() -> int:
     parser.add_argument("scaling", type=Path, nargs="?", metavar="SCALING.json", help="figures of bench/scaling.py")
     arguments = parser.parse_args()
     try:
-        figures = _read(arguments.run)
-        scaling = None if arguments.scaling is None else _read(arguments.scaling)
+        figures = command.read(arguments.run)
+        scaling = None if arguments.scaling is None else command.read(arguments.scaling)
         text = page(figures, scaling)
         if shown(figures):
             draw(figures)
@@ -86,13 +86,6 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(path.read_text()))
-    except ValueError as error:
-        raise FrennError(f"{path} is no file of figures: {error}; make it again") from None
 
 
 def page(figures: dict[str, Any], scaling: dict[str, Any] | None) -> str:
