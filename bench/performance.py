@@ -60,7 +60,8 @@ second are these cycles at the clock that place and route promised for a build o
 LIMITS: Final = """\
 It stops scaling where a layer has no more rows than there are lanes: further lanes have no row. Before that, the neuron unit takes one
 neuron a cycle, so that a layer of 256 takes 256 cycles for each of its walks however many lanes there are; from 128 lanes on the lanes
-wait for it (*walk*), or for sums that leave the lanes one a cycle (*sums*). What would lift it, by what it costs, least first:
+wait for it (*walk*), or for sums that leave the lanes one a cycle (*sums*). [engine.md](engine.md) has the account for layers as wide as
+the lanes. What would lift it, by what it costs, least first:
 
 - A neuron unit of two or four neurons a cycle, and as many sums a cycle from the lanes: it halves what does not shrink with the lanes.
 - Two samples in turn on one engine, one in the lanes while the other walks: the second would learn from weights that are one sample old.
