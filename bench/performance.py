@@ -5,13 +5,13 @@ python bench/performance.py RUN.json SCALING.json
 """
 
 import argparse
-import json
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import command
 from frenn.firmware.errors import FrennError
 from frenn.firmware.files import write_atomic
 from frenn.rtl_gen.cycles import IDLE_KINDS
@@ -60,13 +60,22 @@ second are these cycles at the clock that place and route promised for a build o
 LIMITS: Final = """\
 It stops scaling where a layer has no more rows than there are lanes: further lanes have no row. Before that, the neuron unit takes one
 neuron a cycle, so that a layer of 256 takes 256 cycles for each of its walks however many lanes there are; from 128 lanes on the lanes
-wait for it (*walk*), or for sums that leave the lanes one a cycle (*sums*). What would lift it, by what it costs, least first:
+wait for it (*walk*), or for sums that leave the lanes one a cycle (*sums*). [engine.md](engine.md) has the account for layers as wide as
+the lanes. What would lift it, by what it costs, least first:
 
 - A neuron unit of two or four neurons a cycle, and as many sums a cycle from the lanes: it halves what does not shrink with the lanes.
 - Two samples in turn on one engine, one in the lanes while the other walks: the second would learn from weights that are one sample old.
 - Several engines, each with a part of a batch: each needs its own weights and their sums ([engine.md](engine.md) has the price), or an
   average now and then, and the link has to carry the sum of their samples.
 - Weights in external memory would lift the size of a network, not its speed: the peak in the table is what it would have to give.
+"""
+
+TWIN: Final = """\
+The twin's clock at 16 lanes is bound by its code, about 11,600 instructions a cycle that do not fit the processor's first cache. Yosys
+flattens and simplifies the gateware before Verilator reads it: 1.15 times the clock at 16 lanes and 1.83 times at 128, where registers
+that a board has several of become one. What was tried besides, at 16 lanes: profiles for g++ give 1.15 times, for twice the time
+to compile; clang (of ziglang) 1.12 times, and takes longer to compile; -O2, -Os, -march=native, other options of Verilator, and one
+evaluation a cycle instead of two at most 1.03 times.
 """
 
 
@@ -76,8 +85,8 @@ def main() -> int:
     parser.add_argument("scaling", type=Path, nargs="?", metavar="SCALING.json", help="figures of bench/scaling.py")
     arguments = parser.parse_args()
     try:
-        figures = _read(arguments.run)
-        scaling = None if arguments.scaling is None else _read(arguments.scaling)
+        figures = command.read(arguments.run)
+        scaling = None if arguments.scaling is None else command.read(arguments.scaling)
         text = page(figures, scaling)
         if shown(figures):
             draw(figures)
@@ -86,13 +95,6 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(path.read_text()))
-    except ValueError as error:
-        raise FrennError(f"{path} is no file of figures: {error}; make it again") from None
 
 
 def page(figures: dict[str, Any], scaling: dict[str, Any] | None) -> str:
@@ -277,6 +279,7 @@ def beside(figures: dict[str, Any]) -> list[str]:
     for preset, name, entry in entries(figures):
         speeds = f"{entry['twin_mhz']:.2f}", f"{entry['golden_per_twin']:,.0f}", f"{entry['load_cycles']:,}"
         lines.append(row(name, preset, *speeds, f"{entry['verilog_in_golden_samples']:,.0f}"))
+    lines += ["", TWIN.rstrip()]
     found = figures.get("paper", {"left_out": "its network was not run"})
     if "left_out" in found:
         return [*lines, "", f"The paper's schedule in PyTorch was left out: {found['left_out']}."]

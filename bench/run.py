@@ -10,7 +10,6 @@ on, and another one begins at once. Clocks are those of the reports that `frenn 
 programs are of one core's processor time, and are told as ratios within the run.
 """
 
-import argparse
 import json
 import platform
 import sys
@@ -18,14 +17,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+import command
 import numpy as np
 import paper
 from frenn.firmware.compiler import Program, compile_network
-from frenn.firmware.errors import FrennError
-from frenn.firmware.files import write_atomic
 from frenn.firmware.network import Network, load_network
 from frenn.firmware.parameters import PRESETS, EngineParameters
 from frenn.host import datasets
@@ -91,29 +90,18 @@ REFERENCE: Final = CASES[2]
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, required=True, metavar="OUT", help="file of the figures")
-    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="folder of the MNIST files (default: fetched from OpenML)")
+    parser = command.parser(__doc__)
     parser.add_argument("--quick", action="store_true", help=f"the first {QUICK} networks in their first epoch")
-    parser.add_argument("--cache", type=Path, default=Path("bench-cache"), metavar="DIR", help="of learned weights (default bench-cache)")
     parser.add_argument("--builds", type=Path, default=Path("builds"), metavar="DIR", help="folders of frenn build (default builds)")
     arguments = parser.parse_args(words)
-    try:
-        cases, numbers = (CASES[:QUICK], EPOCHS[:1]) if arguments.quick else (CASES, EPOCHS)
+    cases, numbers = (CASES[:QUICK], EPOCHS[:1]) if arguments.quick else (CASES, EPOCHS)
+
+    def work() -> None:
         with threadpool_limits(1):
-            measure(cases, numbers, arguments.data_dir, arguments.cache, arguments.builds, lambda figures: write(arguments.json, figures))
-    except (FrennError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on with what is learned", file=sys.stderr)
-        return 130
-    return 0
+            keep = partial(command.write, arguments.json)
+            measure(cases, numbers, arguments.data_dir, arguments.cache, arguments.builds, keep)
 
-
-def write(path: Path, figures: dict[str, Any]) -> None:
-    """Write the file of the figures, whole."""
-    write_atomic(path, (json.dumps(figures, indent=1) + "\n").encode())
+    return command.finish(work)
 
 
 def measure(

@@ -7,14 +7,13 @@ On each simulated engine a sample of which nothing is skipped must take exactly 
 stretches of the first epoch, see bench/run.py, whose cache of learned weights is shared. What is in OUT is not simulated again.
 """
 
-import argparse
-import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import command
 import run
 from frenn.firmware.compiler import Program, compile_network, compile_unchecked
 from frenn.firmware.errors import FrennError
@@ -24,7 +23,7 @@ from frenn.host import datasets
 from frenn.host.cycle_account import counted_account
 from frenn.host.driver import Driver
 from frenn.host.progress import note
-from frenn.host.throughput import BETWEEN, line_bytes, request_words
+from frenn.host.throughput import BETWEEN, dense_words, sample_bytes
 from frenn.rtl_gen.cycles import ModelParameters, dense_account
 from frenn.sim.compiled import CompiledGolden
 from frenn.sim.twin import Twin, build
@@ -40,21 +39,10 @@ STRETCH: Final = 9
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, required=True, metavar="OUT", help="file of the figures")
-    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="folder of the MNIST files (default: fetched from OpenML)")
+    parser = command.parser(__doc__)
     parser.add_argument("--lanes", type=int, nargs="+", default=SIMULATED, choices=SIMULATED, metavar="N", help="simulate these alone")
-    parser.add_argument("--cache", type=Path, default=Path("bench-cache"), metavar="DIR", help="of learned weights (default bench-cache)")
     arguments = parser.parse_args(words)
-    try:
-        measure(arguments.json, arguments.data_dir, arguments.cache, arguments.lanes)
-    except (FrennError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on", file=sys.stderr)
-        return 130
-    return 0
+    return command.finish(lambda: measure(arguments.json, arguments.data_dir, arguments.cache, arguments.lanes))
 
 
 def measure(path: Path, data_dir: Path | None, cache: Path, lanes: Sequence[int]) -> None:
@@ -62,7 +50,7 @@ def measure(path: Path, data_dir: Path | None, cache: Path, lanes: Sequence[int]
     network = CASE.network
     dataset = datasets.load(CASE.data, data_dir, network.seed)
     stretches = Stretches(network, dataset, cache / CASE.file, run.EPOCHS)
-    kept = json.loads(path.read_text())["engines"] if path.exists() else {}
+    kept = command.read(path).get("engines", {}) if path.exists() else {}
     engines = {str(count): modelled(count) for count in MODELLED}
     for count, engine in engines.items():
         simulated = kept.get(count, {}).get("simulated")
@@ -70,13 +58,13 @@ def measure(path: Path, data_dir: Path | None, cache: Path, lanes: Sequence[int]
         if simulated and simulated["dense_cycles"] == engine["dense_cycles"]:
             engine["simulated"] = simulated
     figures = {"network": "-".join(map(str, network.widths)), "clock_mhz": CLOCK / 1e6, "engines": engines}
-    run.write(path, figures)
+    command.write(path, figures)
     for count in lanes:
         if "simulated" not in engines[str(count)]:
             note(f"{count} lanes")
             stretches.learn(1, lambda samples: None)
             engines[str(count)]["simulated"] = simulated_on(count, stretches)
-            run.write(path, figures)
+            command.write(path, figures)
 
 
 def modelled(lanes: int) -> dict[str, Any]:
@@ -96,7 +84,7 @@ def modelled(lanes: int) -> dict[str, Any]:
         "samples_per_second": rate,
         "weight_memory_gbit_per_second": rate * accesses * network.formats.weight.width / 1e9,
         "weight_memory_peak_gbit_per_second": 2 * CLOCK * lanes * network.formats.weight.width / 1e9,
-        "link_mbyte_per_second": rate * line_bytes(request_words(network)) / 1e6,
+        "link_mbyte_per_second": rate * sample_bytes(1 + dense_words(network), parameters) / 1e6,
     }
 
 

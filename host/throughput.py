@@ -170,21 +170,25 @@ def predictions(
 
 
 def link_rate(sample_words: float, baud: int, parameters: EngineParameters) -> float:
-    """Training samples a second that a serial line carries, in the direction that is slower: packets and frames, without the escapes of
-    bytes that look like flags.
+    """Training samples a second that a serial line carries; arguments beside the baud rate as of `sample_bytes`."""
+    return baud / CHARACTER_BITS / sample_bytes(sample_words, parameters)
+
+
+def sample_bytes(sample_words: float, parameters: EngineParameters) -> float:
+    """Bytes of a training sample on a byte link, in the direction that has more: packets and frames, without the escapes of bytes that look
+    like flags.
 
     Parameters
     ----------
     sample_words : float
         Words of a sample.
-    baud : int
     parameters : EngineParameters
         Of the engine, by which its link's buffers are known.
     """
     samples, words = _request(sample_words)
     link = link_for(parameters)
     there = line_bytes(words, min(ByteLinkParameters().frame_words, link.receive_words // 2))
-    return baud / CHARACTER_BITS * samples / max(there, line_bytes(1 + samples, link.frame_words))
+    return max(there, line_bytes(1 + samples, link.frame_words)) / samples
 
 
 def transfer_rate(sample_words: float, inputs: int, board: Board, link: str, frequency: int) -> float:

@@ -3,6 +3,7 @@
 
 from typing import Final
 
+from amaranth.back import rtlil as rtlil_backend
 from amaranth.back import verilog as verilog_backend
 from amaranth.lib import wiring
 
@@ -48,3 +49,8 @@ def top(parameters: EngineParameters, link: str = "packets") -> wiring.Component
 def verilog(parameters: EngineParameters, link: str = "packets", technology: Technology = Technology.GENERIC) -> str:
     """Verilog of the device; equal parameters always give equal text."""
     return verilog_backend.convert(top(parameters, link), name="frenn", platform=technology, emit_src=False, strip_internal_attrs=True)
+
+
+def rtlil(parameters: EngineParameters, link: str = "packets", technology: Technology = Technology.GENERIC) -> str:
+    """The device in Yosys' language; equal parameters always give equal text."""
+    return rtlil_backend.convert(top(parameters, link), name="frenn", platform=technology, emit_src=False)

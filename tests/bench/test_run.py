@@ -3,7 +3,6 @@
 
 import json
 import sys
-from collections.abc import Iterator
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -20,17 +19,6 @@ from frenn.sim.twin import build
 
 BENCH = Path(__file__).parents[2] / "bench"
 FILE = 'name = "little"\nseed = 1\nlayers = [64, 6, 10, 10]\n'
-
-
-@pytest.fixture(autouse=True)
-def path(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The scripts' folder, as when one is run from it."""
-    before = set(sys.modules)
-    monkeypatch.syspath_prepend(str(BENCH))
-    yield
-    for name in set(sys.modules) - before:
-        if (BENCH / f"{name}.py").exists():
-            del sys.modules[name]
 
 
 @pytest.fixture

@@ -56,7 +56,9 @@ def no_compiler(monkeypatch):
 def nothing_built(monkeypatch, tmp_path) -> Path:
     """An empty cache, and a device that is translated in no time; returns the cache."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(twin_module, "verilog", lambda parameters, link, technology: "module frenn(input clk, input rst); endmodule\n")
+    monkeypatch.setattr(
+        twin_module, "rtlil", lambda parameters, link, technology: "module \\frenn\n  wire input 1 \\clk\n  wire input 2 \\rst\nend\n"
+    )
     return tmp_path / "frenn"
 
 
@@ -157,7 +159,7 @@ def test_second_build_compiles_nothing(library, monkeypatch):
         pytest.fail("a cached twin was compiled again")
 
     monkeypatch.setattr(twin_module, "_run", compile_again)
-    monkeypatch.setattr(twin_module, "verilog", compile_again)
+    monkeypatch.setattr(twin_module, "rtlil", compile_again)
     said = []
     assert build(PARAMETERS, optimize=0, progress=said.append) == library and said == []
 
