@@ -106,14 +106,15 @@ class Interlock(wiring.Component):
         order = [[(latest - age) % TAGS for latest in range(TAGS)] for age in range(TAGS)]
         free = Array(self.complete[tag] for tag in order[-1])[self.latest]
         # The instructions stand longer than what the units say, so they are compared first.
-        update, of_output, takes, overwrites = (
-            Signal(name=name, reset_less=True) for name in ("update", "of_output", "takes", "overwrites")
+        update, of_output, takes_list, takes_rows, overwrites = (
+            Signal(name=name, reset_less=True) for name in ("update", "of_output", "takes_list", "takes_rows", "overwrites")
         )
         same_target = Signal(TAGS, reset_less=True)
         m.d.sync += [
             update.eq(given.op == Op.UPDATE),
             of_output.eq(given.op.matches(*OUTPUT_OPS)),
-            takes.eq(((array.op != Op.TRANSPOSED) & (array.node == given.node)) | ((array.op != Op.FORWARD) & (array.row == given.row))),
+            takes_list.eq((array.op != Op.TRANSPOSED) & (array.node == given.node)),
+            takes_rows.eq((array.op != Op.FORWARD) & (array.row == given.row)),
             overwrites.eq(neurons.target == given.target),
             same_target.eq(Cat(self.targets[tag] == given.target for tag in range(TAGS))),
         ]
@@ -124,7 +125,7 @@ class Interlock(wiring.Component):
             follow = Mux(Array(awaits[tag] for tag in tags)[self.latest], Array(tags)[self.latest], follow)
         m.d.sync += [
             self.array_may.eq(~self.issuing & free & (update | ~(self.learning | (self.reading & overwrites)))),
-            self.neurons_may.eq(self.idle & ~(self.issuing & takes) & ~(awaits.any() & of_output)),
+            self.neurons_may.eq(self.idle & ~(self.issuing & (takes_list | takes_rows)) & ~(awaits.any() & of_output)),
             self.awaits.eq(awaits),
             self.follow_tag.eq(follow),
             self.all_idle.eq(~self.issuing & self.complete.all() & self.idle),

@@ -4,7 +4,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from amaranth.hdl import Const, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -331,10 +331,15 @@ class Issuer(wiring.Component):
                 first_block.eq(1),
             ]
         look = Signal(range(LOOK))
+        # Without reset, which is far away; while it lasts they settle.
+        skipped_sources, skipped_columns = (
+            plain_register(m, port, f"{name}_register")
+            for name, port in (("skipped_sources", self.event_skipped_sources), ("skipped_columns", self.event_skipped_columns))
+        )
         m.d.sync += [
             lead.eq(0),
-            self.event_skipped_sources.eq(0),
-            self.event_skipped_columns.eq(0),
+            skipped_sources.eq(0),
+            skipped_columns.eq(0),
             self.event_waits_walk.eq(0),
             self.event_waits_sums.eq(0),
         ]
@@ -365,7 +370,7 @@ class Issuer(wiring.Component):
                 m.d.sync += [
                     inner_left.eq(length - inner),
                     single.eq(length == next_inner),
-                    self.event_skipped_sources.eq(now.columns - length),
+                    skipped_sources.eq(now.columns - length),
                 ]
                 m.next = "RUN"
             with m.State("BLOCK"):
@@ -389,13 +394,13 @@ class Issuer(wiring.Component):
             with m.State("CHOOSE"):
                 m.d.sync += [inner.eq(0), inner_left.eq(length), single.eq(at_most_one), empty.eq(none_at_all)]
                 with m.If(active):
-                    m.d.sync += [apart.eq(PASS - 2), self.event_skipped_sources.eq(Mux(transposed, 0, now.columns - length))]
+                    m.d.sync += [apart.eq(PASS - 2), skipped_sources.eq(Mux(transposed, 0, now.columns - length))]
                     m.next = "RUN"
                 with m.Else():
                     with m.If(transposed):
-                        m.d.sync += self.event_skipped_columns.eq(now.columns)
+                        m.d.sync += skipped_columns.eq(now.columns)
                     with m.Else():
-                        m.d.sync += self.event_skipped_sources.eq(now.columns)
+                        m.d.sync += skipped_sources.eq(now.columns)
                     m.d.comb += next_block.eq(1)
                     m.next = "BLOCK"
                     with m.If(final):
@@ -457,18 +462,18 @@ class Issuer(wiring.Component):
         read = 1 + LIST_LATENCY
         none = delay(m, empty, read, "none")
         column = Signal(INDEX_BITS, reset_less=True)
-        value = Signal.like(self.entry_value, reset_less=True)
+        # An update's values are shifted in two cycles. What shifts them changes when the last command of the instruction before has used it.
+        value = Signal(signed(parameters.broadcast_bits), reset_less=True)
+        shift = Signal(range(parameters.broadcast_bits), reset_less=True)
         crossing = delay(m, transposed, read, "crossing")
         m.d.sync += [
             self.list_address.eq(now.source + inner),
             column.eq(Mux(crossing, delay(m, inner, read, "inner"), Mux(none, 0, self.entry_index))),
-            value.eq(Mux(none, 0, self.entry_value)),
+            value.eq((Mux(none, 0, self.entry_value) << Cat(Const(0, 2), shift[2:]))[: parameters.broadcast_bits].as_signed()),
         ]
-        # These change when the last command of the instruction before has used them.
-        shift = Signal(range(parameters.broadcast_bits), reset_less=True)
         first_column = Signal.like(now.column, reset_less=True)
         with m.If(delay(m, self.start, read, "begun")):
-            m.d.sync += [shift.eq(now.shift - self.rate), first_column.eq(now.column)]
+            m.d.sync += [shift.eq(Mux(update, now.shift - self.rate, 0)), first_column.eq(now.column)]
         command = self.command
         flags = {
             "valid": issue,
@@ -499,7 +504,7 @@ class Issuer(wiring.Component):
             "rows": waited["rows"],
             "turn": waited["turn"],
             "column": first_column + column,
-            "value": Mux(arrived["update"], (value << shift)[: parameters.broadcast_bits].as_signed(), value),
+            "value": (value << delay(m, shift[:2], 1, "finely"))[: parameters.broadcast_bits].as_signed(),
             **arrived,
         }
         for name, part in parts.items():

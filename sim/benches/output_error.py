@@ -45,7 +45,7 @@ async def equals_model(dut: Any) -> None:
             if random.random() < 0.3:
                 got = await _compute(dut, drives, label, shift, error_bits, latency, predict_only=True)
                 assert (got.errors, got.logits, got.prediction) == ([], 0, prediction), note
-                assert got.cycles == 2 * len(drives) + latency + 2
+                assert got.cycles == OutputError.latency(len(drives), latency, 0, True)
 
 
 @cocotb.test
@@ -55,7 +55,7 @@ async def takes_documented_cycles(dut: Any) -> None:
     dut.start.value = 0
     for classes, halvings in ((1, 0), (2, 1), (17, 4)):
         got = await _compute(dut, [0] * classes, 0, 0, 8, latency)
-        assert got.cycles == 4 * classes + 3 * latency + 51 + 2 * halvings
+        assert got.cycles == OutputError.latency(classes, latency, halvings, False)
 
 
 def _cases(drive_bits: int, shift: int) -> Iterator[list[int]]:

@@ -86,10 +86,12 @@ def build(component: Any = Issuer) -> Bench:
         )
 
     # What the sequencer and the lists keep to.
-    ready = ~dut.issuing & dut.complete.bit_select(inner["following"], 1)
+    following = inner["following"]
+    ready = ~dut.issuing & (dut.complete & following).any()
     bench.assume(~dut.start | (legal(given) & ready))
-    # The issuer has compared it in the cycle before.
-    bench.assume(bench.always(~dut.start | (Value.cast(given) == bench.past(given))))
+    # The issuer has decoded its operation and compared it by then.
+    bench.assume(~dut.start | (bench.count(1, 0, 2, "stood") == 2))
+    bench.assume(bench.always(~dut.start | ((Value.cast(given) == bench.past(given)) & (Value.cast(given) == ago(given, 2)))))
     follows, issue, transposed = inner["list_follows"], inner["issue"], inner["transposed"]
     bench.assume(~at("LIST") | (inner["look"] != 0) | (dut.count <= now.columns))
     bench.assume(~follows | (dut.length <= now.columns))
@@ -109,6 +111,9 @@ def build(component: Any = Issuer) -> Bench:
     begins = base + Mux(inner["moved"], now.columns, 0)
     bench.claim("the block begins where it lies", ~walking | (begins == now.weights + done * now.columns))
     bench.claim("a tag is one of those that there are", dut.latest < TAGS)
+    bench.claim("the next one is known", following == 1 << Mux(dut.latest == TAGS - 1, 0, dut.latest + 1))
+    for op, flag in inner["decoded"].items():
+        bench.claim(f"{op.name} is known from the cycle before", bench.always(flag == (bench.past(given.op) == op)))
     bench.claim("so many rows are left", ~walking | (left + LANES * done == now.rows))
     length, ahead = inner["length"], inner["inner_left"]
     bench.claim("the last block is known", ~at("CHOOSE", "RUN") | (inner["final"] == (left <= LANES)))
