@@ -462,7 +462,7 @@ class Issuer(wiring.Component):
         read = 1 + LIST_LATENCY
         none = delay(m, empty, read, "none")
         column = Signal(INDEX_BITS, reset_less=True)
-        # An update's values are shifted in two cycles. What shifts them changes when the last command of the instruction before has used it.
+        # Values of an update are shifted in two cycles; the shift changes when the last command of the instruction before has used it.
         value = Signal(signed(parameters.broadcast_bits), reset_less=True)
         shift = Signal(range(parameters.broadcast_bits), reset_less=True)
         crossing = delay(m, transposed, read, "crossing")
