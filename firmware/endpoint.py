@@ -34,11 +34,13 @@ FIRST_SPAN: Final = 1_400.0
 LEAST_WORDS: Final = 4
 """Payload words below which it does not shorten frames."""
 LEAST_FRAMES: Final = 2
-"""Frames that are always let go together: those after a lost one tell of it at once."""
+"""Frames that are always let go together: the one after a lost one tells of it at once."""
 REQUEST_FRAMES: Final = 8
-"""Frames of a request that is made of many parts. What answers it acknowledges it too; a long answer goes in one frame, and is lost more often."""
+"""Frames of a request that is made of many parts. The answer acknowledges it; a long one is lost more often."""
 LOST_FRAMES: Final = 1.5
 """Frames that are sent again, about, for one that was lost."""
+LEAST_BYTES: Final = 256
+"""Bytes of payload that may always be under way, so that short frames need not wait for an acknowledgement that waits."""
 UNDER_WAY: Final = 1 / 32
 """Part of the bytes between two losses that may be under way: as much goes again after a loss."""
 MEMORY: Final = 0.9
@@ -187,7 +189,7 @@ class Endpoint:
     @property
     def _window(self) -> float:
         """Bytes of payload that may be under way."""
-        return UNDER_WAY * self._span if self._initiator else inf
+        return max(LEAST_BYTES, UNDER_WAY * self._span) if self._initiator else inf
 
     @property
     def _patience(self) -> float:
@@ -303,8 +305,6 @@ class Endpoint:
     def _back_off(self) -> None:
         if self._initiator:
             self._backoff = min(2 * self._backoff, BACKOFF)
-            # What is acknowledged from here on may have been waiting for a lost acknowledgement.
-            self._sent_at = deque([None] * len(self._sent_at))
 
     def _arrived(self, sent: float | None, size: int, now: float) -> None:
         """A frame is acknowledged that was last sent, with so many bytes of payload."""

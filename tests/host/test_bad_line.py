@@ -123,6 +123,7 @@ def test_throughput_at_one_fault_of_each_kind_in_ten_thousand_bytes() -> None:
     print(f"{clean} cycles on a clean line, {bad} on a bad one: {clean / bad:.1%}")
     # The samples' words alone take this long: the clean line is busy.
     assert clean >= 4 * 32 * sum(words_of(sample) for sample in dataset.train_inputs[:400])
+    # Of twelve seeds the worst has 80 %.
     assert clean >= 0.8 * bad
 
 
