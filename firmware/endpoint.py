@@ -7,26 +7,46 @@ The host runs it as the initiator of sessions. As a responder it behaves as the 
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf, sqrt
 from typing import Final
 
 import numpy as np
 
 from .errors import FrennError
-from .framing import CREDIT_WORDS, MAX_CREDIT, MAX_FRAME_WORDS, MAX_SESSION, SEQUENCES, SESSION_MASK, WINDOW, Deframer, Header, Kind, encode
+from .framing import (
+    CREDIT_WORDS,
+    FRAME_BYTES,
+    MAX_CREDIT,
+    MAX_FRAME_WORDS,
+    MAX_SESSION,
+    SEQUENCES,
+    SESSION_MASK,
+    WINDOW,
+    Deframer,
+    Header,
+    Kind,
+    encode,
+)
 from .protocol import Words
 
-FIRST_WORDS: Final = 16
-"""Payload words of the first frame of a session that an initiator sends."""
+FIRST_SPAN: Final = 1_400.0
+"""Bytes between two losses that an initiator expects before it knows its line: short frames, few under way."""
 LEAST_WORDS: Final = 4
 """Payload words below which it does not shorten frames."""
-LEAST_FRAMES: Final = 3
-"""Frames that are always let go together: those after a lost one tell of it at once."""
+LEAST_FRAMES: Final = 2
+"""Frames that are always let go together: the one after a lost one tells of it at once."""
+REQUEST_FRAMES: Final = 8
+"""Frames of a request that is made of many parts. The answer acknowledges it; a long one is lost more often."""
+LOST_FRAMES: Final = 1.5
+"""Frames that are sent again, about, for one that was lost."""
+LEAST_BYTES: Final = 256
+"""Bytes of payload that may always be under way, so that short frames need not wait for an acknowledgement that waits."""
+UNDER_WAY: Final = 1 / 32
+"""Part of the bytes between two losses that may be under way: as much goes again after a loss."""
+MEMORY: Final = 0.9
+"""What earlier losses count for, at each one, in the estimate of the bytes between two."""
 GROWTH: Final = 1 / 8
-"""Frames grow by this part of one that has come over; a lost one halves them. Where the two balance, every fifth frame of the full length
-is lost: the throughput of a line with random faults hardly depends on it near there."""
-RECOVERY: Final = 1 / 16
-"""What may be under way grows by this part of what has come over, once a frame was lost. Slowly: all that follows a lost frame goes
-again, so that on a line which keeps losing some, little under way is best."""
+"""Answers that are asked for grow by this part of what has come over."""
 SHORTEST: Final = 1 / 20
 """Part of its timeout below which an initiator's patience does not fall."""
 LONGEST: Final = 10
@@ -120,7 +140,6 @@ class Endpoint:
         self._packets: deque[bytes] = deque()
         # Frames that have been sent and must be sent again: always before what has not been sent.
         self._again: deque[tuple[bytes, Kind]] = deque()
-        self._length = float(min(FIRST_WORDS, self._frame_words) if self._initiator else self._frame_words)
         self._unacknowledged: deque[tuple[bytes, Kind]] = deque()
         # When each of them was sent, or None if its acknowledgement will not tell the line's delay.
         self._sent_at: deque[float | None] = deque()
@@ -128,11 +147,10 @@ class Endpoint:
         self._delay: float | None = None
         self._deviation = 0.0
         self._backoff = 1
-        # Bytes of payload that may be under way: twice as many each round trip until a frame is lost, then half of what was, and
-        # more again. Few at first, so that few frames are cut before the line is known.
-        self._window = 16.0 * FIRST_WORDS if self._initiator else float("inf")
-        self._recovery = 1.0
-        self._incoming = 4.0 * FIRST_WORDS
+        # Bytes that have come over and frames that were lost, earlier ones counting less.
+        self._carried = FIRST_SPAN
+        self._losses = 1.0
+        self._incoming = 64.0
         self._base = 0
         self._outstanding = 0
         self._peer_credit = 0
@@ -146,9 +164,32 @@ class Endpoint:
         self._due_bytes = 0
 
     @property
+    def request_words(self) -> int:
+        """Words of a packet that goes in `REQUEST_FRAMES` frames."""
+        return REQUEST_FRAMES * self._length
+
+    @property
     def answer_words(self) -> int:
         """Payload words of a frame of the other end that has a fair chance to get through, at least `LEAST_WORDS`."""
         return int(self._incoming)
+
+    @property
+    def _span(self) -> float:
+        """Bytes that come over between two losses, as far as is known."""
+        return self._carried / self._losses
+
+    @property
+    def _length(self) -> int:
+        """Payload words of a frame for which its own bytes and those that go again with a lost one are fewest."""
+        if not self._initiator:
+            return self._frame_words
+        best = (sqrt(FRAME_BYTES * self._span / LOST_FRAMES) - FRAME_BYTES) / 4
+        return min(max(int(best), LEAST_WORDS), self._longest)
+
+    @property
+    def _window(self) -> float:
+        """Bytes of payload that may be under way."""
+        return max(LEAST_BYTES, UNDER_WAY * self._span) if self._initiator else inf
 
     @property
     def _patience(self) -> float:
@@ -264,16 +305,13 @@ class Endpoint:
     def _back_off(self) -> None:
         if self._initiator:
             self._backoff = min(2 * self._backoff, BACKOFF)
-            # What is acknowledged from here on may have been waiting for a lost acknowledgement.
-            self._sent_at = deque([None] * len(self._sent_at))
 
     def _arrived(self, sent: float | None, size: int, now: float) -> None:
         """A frame is acknowledged that was last sent, with so many bytes of payload."""
         self._outstanding -= size
         if not self._initiator:
             return
-        self._length = min(self._length + GROWTH * size / 4, self._longest)
-        self._window += self._recovery * size
+        self._carried += FRAME_BYTES + size
         if sent is not None and self._delay is not None:
             # One that waited for an interruption of the line to end tells little of the next ones.
             delay = min(now - sent, self._usual)
@@ -282,7 +320,7 @@ class Endpoint:
 
     def _first(self) -> tuple[bytes, Kind]:
         """The first frame of what has not been sent."""
-        size = 4 * int(self._length)
+        size = 4 * self._length
         packet = self._packets[0]
         return packet[:size], Kind.DATA if len(packet) > size else Kind.DATA | Kind.LAST
 
@@ -313,7 +351,6 @@ class Endpoint:
                 self._deadline = now + self._patience
                 # Several frames fit the device's buffer, so that the line need not wait for it.
                 self._longest = max(1, min(self._frame_words, header.credit * CREDIT_WORDS // 2))
-                self._length = min(self._length, self._longest)
         elif self.established and header.session == self._session & SESSION_MASK:
             self._acknowledge(header, now)
             if kind & Kind.POLL:
@@ -337,9 +374,8 @@ class Endpoint:
         if header.kind & Kind.REPEAT:
             self._polling = False
             if self._initiator and self._unacknowledged:
-                self._length = max(self._length / 2, min(LEAST_WORDS, self._longest))
-                self._window = self._outstanding / 2
-                self._recovery = RECOVERY
+                self._carried *= MEMORY
+                self._losses = MEMORY * self._losses + 1
             self._again.extendleft(reversed(self._unacknowledged))
             self._unacknowledged.clear()
             self._sent_at.clear()

@@ -16,6 +16,8 @@ FLAG: Final = 0x7E
 ESCAPE: Final = 0x7D
 ESCAPE_XOR: Final = 0x20
 
+FRAME_BYTES: Final = 10
+"""Bytes of a frame without payload: two flags, header and CRC."""
 SEQUENCES: Final = 256
 """Sequence numbers count modulo this."""
 WINDOW: Final = SEQUENCES // 2

@@ -2,7 +2,7 @@
 """Requests to a device and their answers, whatever it runs."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -14,8 +14,8 @@ from ..firmware.protocol import ANSWER, STATUS_SHIFT, STEP_BITS, WRONG, Command,
 
 PACKET_WORDS: Final = 256
 """Words of the longest packet that loads or reads memory, unless a single item is longer."""
-SAMPLES: Final = 2
-"""Samples of a request at the most. More take fewer bytes, but more is under way then, and goes again when a frame is lost."""
+SAMPLES: Final = 32
+"""Samples of a request at the most."""
 SAMPLE_WORDS: Final = 1024
 """Words of all samples of a request at the most, unless a single one is longer."""
 
@@ -55,7 +55,11 @@ class Transport(Protocol):
 
 @runtime_checkable
 class Unreliable(Protocol):
-    """A transport that knows how long an answer had better be."""
+    """A transport that knows how long requests and answers had better be."""
+
+    @property
+    def request_words(self) -> int:
+        """Words of a request of many parts: few where what follows a lost one goes again."""
 
     @property
     def answer_words(self) -> int:
@@ -206,7 +210,7 @@ class Exchange:
 
         def requests() -> Iterator[Request]:
             done = 0
-            for group in grouped(samples, step or 0):
+            for group in grouped(samples, step or 0, self._sample_words):
                 head = [] if step is None else [words(step + done)]
                 sizes.append(len(group))
                 done += len(group)
@@ -222,6 +226,11 @@ class Exchange:
                 raise LinkError(f"the device answered {size} samples with {len(answer)} results; reset the device")
             results.append(answer)
         return np.concatenate(results).astype(np.int64)
+
+    def _sample_words(self) -> int:
+        """Words of all samples of the next request."""
+        line = self._transport
+        return min(SAMPLE_WORDS, line.request_words) if isinstance(line, Unreliable) else SAMPLE_WORDS
 
     def counters(self) -> dict[str, int]:
         """Performance counters by name, all of `counters.NAMES`."""
@@ -248,7 +257,7 @@ class Exchange:
         return answer[1:]
 
 
-def grouped(samples: Iterable[Words], step: int) -> Iterator[list[Words]]:
+def grouped(samples: Iterable[Words], step: int, limit: Callable[[], int] = lambda: SAMPLE_WORDS) -> Iterator[list[Words]]:
     """Samples in their order, as many together as a request carries.
 
     Parameters
@@ -256,11 +265,13 @@ def grouped(samples: Iterable[Words], step: int) -> Iterator[list[Words]]:
     samples : iterable of (words,) uint32
     step : int
         Of the first one. Those of a group have their upper bits in common.
+    limit : callable
+        Words of all samples of the request that is made now, unless a single one is longer.
     """
     group: list[Words] = []
     size = 0
     for number, sample in enumerate(samples, step):
-        if group and (len(group) == SAMPLES or size + len(sample) > SAMPLE_WORDS or not number % (1 << STEP_BITS)):
+        if group and (len(group) == SAMPLES or size + len(sample) > limit() or not number % (1 << STEP_BITS)):
             yield group
             group, size = [], 0
         group.append(sample)

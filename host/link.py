@@ -127,6 +127,11 @@ class ByteLink:
         return self._endpoint.statistics
 
     @property
+    def request_words(self) -> int:
+        """Words of a request of many parts, so that it goes in a few frames."""
+        return self._endpoint.request_words
+
+    @property
     def answer_words(self) -> int:
         """Words of an answer that has a fair chance to get through in one piece."""
         return self._endpoint.answer_words

@@ -78,7 +78,7 @@ class Link(wiring.Component):
         # bytes lie between that and the next frame's first word.
         header = Signal(HEADER, reset_less=True)
         word = decoder.o.payload
-        complete, payload = Signal(), Signal()
+        complete, payload, unfinished = Signal(), Signal(), Signal()
         m.d.comb += [
             decoder.o.ready.eq(1),
             receive.begin.eq(decoder.o.valid & word.first),
@@ -88,7 +88,7 @@ class Link(wiring.Component):
         ]
         m.d.sync += complete.eq(decoder.o.valid & word.last)
         with m.If(decoder.o.valid):
-            m.d.sync += payload.eq(~word.first)
+            m.d.sync += [payload.eq(~word.first), unfinished.eq(~word.last)]
             with m.If(word.first):
                 m.d.sync += header.eq(word.data)
 
@@ -96,12 +96,14 @@ class Link(wiring.Component):
         session = Signal(16)
         expected = Signal(SEQUENCE_BITS)
         ahead, last_ahead = Signal(SEQUENCE_BITS), Signal(SEQUENCE_BITS)
-        mine, lost, again = Signal(), Signal(), Signal()
+        mine, lost, again, torn = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             mine.eq(header.session == session[: len(header.session)]),
             ahead.eq(header.sequence - expected),
             # A number no higher than the last one says that the host has gone back, and that the frame was lost again.
             again.eq((ahead < WINDOW) & (~lost | (ahead <= last_ahead))),
+            # The frame before this one ended bad. Its header may be damaged, but what it costs to believe it is a needless REPEAT.
+            torn.eq(decoder.o.valid & word.first & unfinished & established & mine & header.kind.data & (ahead == 0)),
             sender.peer.acknowledge.eq(header.acknowledge),
             sender.peer.credit.eq(header.credit),
             sender.repeat.eq(header.kind.repeat),
@@ -124,6 +126,11 @@ class Link(wiring.Component):
                         m.d.comb += [sender.reply.eq(1), sender.ask.eq(1)]
                 with m.Else():
                     m.d.comb += sender.reply.eq(1)
+
+        with m.If(torn):
+            # Frames that were under way behind it are no news.
+            m.d.comb += [sender.reply.eq(1), sender.ask.eq(1)]
+            m.d.sync += [lost.eq(1), last_ahead.eq(0)]
 
         # What the host knows of the receiving half.
         told_expected = Signal.like(expected)

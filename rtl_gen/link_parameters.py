@@ -36,7 +36,7 @@ class LinkParameters:
     receive_words: int = 1024
     transmit_words: int = 1024
     timeout_cycles: int = 1 << 20
-    acknowledge_cycles: int = 1 << 12
+    acknowledge_cycles: int = 1 << 11
 
     def __post_init__(self) -> None:
         for name, low, high in (

@@ -2,12 +2,9 @@
 """What the bytes of a byte link are for: inputs and labels, and what carries them."""
 
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Protocol
 
-from ..firmware.framing import ESCAPE, FLAG, Deframer, Header, Kind
-
-FRAME_BYTES: Final = 10
-"""Bytes of a frame without payload: two flags, header and CRC."""
+from ..firmware.framing import ESCAPE, FLAG, FRAME_BYTES, Deframer, Header, Kind
 
 
 class Line(Protocol):

@@ -108,8 +108,8 @@ def test_throughput_at_one_fault_of_each_kind_in_ten_thousand_bytes() -> None:
     program = compile_network(SMALL, PARAMETERS)
     dataset = datasets.load("digits", None, 1)
     cycles = []
-    for rate in (0.0, 1e-4):
-        line = BadLine(byte_twin(program.parameters), 5, Faults.each(rate), byte_cycles=32)
+    for rate, seed in ((0.0, 5), (1e-4, 5), (1e-4, 6), (1e-4, 7)):
+        line = BadLine(byte_twin(program.parameters), seed, Faults.each(rate), byte_cycles=32)
         golden = CompiledGolden(SMALL)
         with open_driver(line, program, 5) as driver:
             driver.load(SMALL.initial_weights())
@@ -119,7 +119,8 @@ def test_throughput_at_one_fault_of_each_kind_in_ten_thousand_bytes() -> None:
             cycles.append(line.cycles - began)
             assert_learned_once(driver, golden)
         assert bool(rate) == all(line.injected[name] for name in ("change", "delete", "insert", "duplicate", "delay"))
-    clean, bad = cycles
+    # A short run meets twelve losses or so, by chance more or fewer: three together.
+    clean, bad = cycles[0], sum(cycles[1:]) / 3
     print(f"{clean} cycles on a clean line, {bad} on a bad one: {clean / bad:.1%}")
     # The samples' words alone take this long: the clean line is busy.
     assert clean >= 4 * 32 * sum(words_of(sample) for sample in dataset.train_inputs[:400])
