@@ -17,7 +17,7 @@ LONG = {"frame_words": 40, "receive_words": 256, "transmit_words": 128, "timeout
 def _run(simulator: Simulator, seed: int, folder: Path, parameters: dict[str, int], damage: float) -> None:
     run(
         Link(LinkParameters(**parameters)),
-        "frenn.sim.benches.link",
+        "frenn.sim.benches.link,frenn.sim.benches.link_repeats",
         name="link",
         simulator=simulator,
         seed=seed,
