@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """One end of the byte link, without the line and without a clock.
 
-The host runs it as the initiator of sessions. As a responder it behaves as the gateware does, and stands in for it in tests.
+The host runs it as the initiator of sessions. As a responder it behaves as the gateware does, and stands in for it in tests. Two
+things differ: it asks for a torn frame when the frame behind it ends, not when that begins; and a frame that is longer than any is
+never asked for so.
 """
 
 from collections import deque
@@ -23,12 +25,12 @@ from .framing import (
     SESSION_MASK,
     SESSION_SHIFT,
     WINDOW,
-    Deframer,
     Header,
     Kind,
     encode,
 )
 from .protocol import Words
+from .runs import RunDeframer
 
 FIRST_SPAN: Final = 1_400.0
 """Bytes between two losses that an initiator expects before it knows its line: short frames, few under way."""
@@ -131,7 +133,7 @@ class Endpoint:
         self._timeout = timeout
         self._acknowledge_after = acknowledge
         self._frame_words = self._longest = frame_words
-        self._deframer = Deframer()
+        self._deframer = RunDeframer()
         # What stood for the header of the frame before, if that was bad.
         self._torn = b""
         self._session = 0

@@ -122,20 +122,6 @@ def encode(content: bytes) -> bytes:
     return _FLAG + stuff(content + crc32(content).to_bytes(4, "little")) + _FLAG
 
 
-class Run(NamedTuple):
-    """Bytes between two flags.
-
-    Attributes
-    ----------
-    content : bytes
-        Of a good frame header and payload. Of a bad one what stood for its header, if more followed than a CRC, or nothing.
-    good : bool
-    """
-
-    content: bytes
-    good: bool
-
-
 class Deframer:
     """Finds the frames in a stream of bytes.
 
@@ -158,33 +144,33 @@ class Deframer:
 
     def feed(self, data: bytes) -> Iterable[bytes]:
         """Contents, without the CRC, of the frames that ``data`` ends."""
-        return [run.content for run in self.runs(data) if run.good]
+        head, *rest = data.split(_FLAG)
+        if not rest:
+            self._keep(self._tail + head)
+            return ()
+        runs = [self._tail + head, *rest[:-1]]
+        if self._hunting:
+            self.bad += bool(runs[0])
+            runs[0] = b""
+            self._hunting = False
+        self._tail = b""
+        self._keep(rest[-1])
+        return [content for run in runs if run and (content := self._check(run))]
 
-    def runs(self, data: bytes) -> list[Run]:
-        """The frames that ``data`` ends, and the bad ones among them that were long enough to tell their header."""
-        *ended, rest = data.split(_FLAG)
-        found = []
-        if ended:
-            ended[0] = self._tail + ended[0]
-            self._tail = b""
-            if self._hunting:
-                self._hunting = False
-                self.bad += bool(ended.pop(0))
-            found = [run for text in ended if text and (run := self._check(text)).content]
-        # Stuffing at most doubles a frame: what is longer is bad, whatever else comes.
-        self._tail = (self._tail + rest)[: 2 * self._longest + 1]
-        return found
+    def _keep(self, tail: bytes) -> None:
+        # Stuffing at most doubles a frame; what is longer waits for the next flag.
+        if len(tail) > 2 * self._longest:
+            self._hunting = True
+        self._tail = tail[: 2 * self._longest]
 
-    def _check(self, run: bytes) -> Run:
+    def _check(self, run: bytes) -> bytes:
         text = unstuff(run) if ESCAPE in run else run
         if 8 <= len(text) <= self._longest and not len(text) % 4 and run[-1] != ESCAPE:
             content = text[:-4]
             if crc32(content) == int.from_bytes(text[-4:], "little"):
-                return Run(content, True)
+                return content
         self.bad += 1
-        # An escape before the flag escapes nothing and is no byte of the frame.
-        text = unstuff(run + b"\0")[:-1]
-        return Run(text[:4] if len(text) > 8 else b"", False)
+        return b""
 
 
 def kinds_table() -> str:

@@ -52,10 +52,7 @@ class Link(wiring.Component):
 
     @staticmethod
     def model(parameters: LinkParameters) -> Endpoint:
-        """An endpoint that behaves so towards the host, with cycles as time, but has always room.
-
-        It asks for a frame that ended bad when the one behind it ends, not when its first word comes.
-        """
+        """An endpoint that behaves so towards the host, with cycles as time, but has always room."""
         endpoint = Endpoint(
             initiator=False,
             timeout=parameters.timeout_cycles,

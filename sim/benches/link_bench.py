@@ -12,6 +12,7 @@ from cocotb.triggers import RisingEdge
 
 from ...firmware.endpoint import Endpoint
 from ...firmware.framing import CREDIT_WORDS, FLAG, MAX_CREDIT, Deframer, Header, Kind, encode, stuff
+from ...firmware.runs import RunDeframer
 from ...rtl_gen.link_parameters import LinkParameters
 from .link_lines import spoil
 from .streams import StreamSink, StreamSource, start
@@ -138,7 +139,7 @@ def frame_of(kind: Kind, sequence: int = 0, acknowledge: int = 0, payload: tuple
 
 def torn(frame: bytes) -> bytes:
     """A frame whose CRC has a wrong bit."""
-    content = Deframer().runs(frame)[0].content
+    content = RunDeframer().runs(frame)[0].content
     return FLAG.to_bytes() + stuff(content + (crc32(content) ^ 1 << random.randrange(32)).to_bytes(4, "little")) + FLAG.to_bytes()
 
 

@@ -53,29 +53,9 @@ def test_noise_without_a_flag_is_not_hoarded() -> None:
     deframer = Deframer(words=2)
     for _ in range(100):
         assert not list(deframer.feed(bytes(100)))
-    assert len(deframer._tail) <= 33
+    assert len(deframer._tail) <= 32
     good = encode(bytes(8))
     assert list(deframer.feed(good[1:] + good)) == [bytes(8)]
-
-
-@pytest.mark.parametrize(
-    ("run", "header"),
-    [
-        (encode(bytes((1, 2, 3, 4, 5, 6, 7, 8)))[:-2] + b"!\x7e", bytes((1, 2, 3, 4))),
-        (b"\x7e\x7d\x5e23456789\x7e", b"\x7e234"),
-        (b"\x7e12345678\x7d\x7e", b""),
-        (b"\x7e12345678\x7d\x7d\x7e", b"1234"),
-        (b"\x7e12345678\x7e", b""),
-        (b"\x7e" + bytes(100) + b"\x7e", bytes(4)),
-    ],
-)
-@pytest.mark.parametrize("step", [1, 3, 1000])
-def test_a_bad_frame_tells_its_header_if_it_is_long_enough(run: bytes, header: bytes, step: int) -> None:
-    text = b"noise" + run + encode(b"good")
-    deframer = Deframer(words=5)
-    found = [part for start in range(0, len(text), step) for part in deframer.runs(text[start : start + step])]
-    assert found == [*([(header, False)] if header else []), (b"good", True)]
-    assert deframer.bad == 2
 
 
 def test_the_longest_frame() -> None:
