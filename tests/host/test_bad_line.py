@@ -15,7 +15,7 @@ from frenn.firmware.protocol import STEP_BITS, Words
 from frenn.host import datasets, training
 from frenn.host.driver import Driver
 from frenn.host.exchange import SAMPLE_WORDS, SAMPLES
-from frenn.host.link import ByteLink
+from frenn.host.link import ByteLink, ByteLinkParameters
 from frenn.host.targets import choose_engine
 from frenn.sim.bad_line import BadLine, Faults
 from frenn.sim.compiled import CompiledGolden
@@ -36,7 +36,8 @@ def byte_twin(parameters: EngineParameters) -> ByteTwin:
 
 
 def open_driver(line: BadLine, program: Program, seed: int) -> Driver:
-    return Driver(ByteLink(line, session=seed & 0xFFFF, clock=line.clock), program)
+    # Longer than the longest cut, which may come while the session is opened.
+    return Driver(ByteLink(line, ByteLinkParameters(open_seconds=10.0), session=seed & 0xFFFF, clock=line.clock), program)
 
 
 def assert_learned_once(driver: Driver, golden: Golden) -> None:
