@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """One end of the byte link, without the line and without a clock.
 
-The host runs it as the initiator of sessions. As a responder it behaves as the gateware does, and stands in for it in tests.
+The host runs it as the initiator of sessions. As a responder it behaves as the gateware does, and stands in for it in tests. Two
+things differ: it asks for a torn frame when the frame behind it ends, not when that begins; and a frame that is longer than any is
+never asked for so.
 """
 
 from collections import deque
@@ -21,13 +23,14 @@ from .framing import (
     MAX_SESSION,
     SEQUENCES,
     SESSION_MASK,
+    SESSION_SHIFT,
     WINDOW,
-    Deframer,
     Header,
     Kind,
     encode,
 )
 from .protocol import Words
+from .runs import RunDeframer
 
 FIRST_SPAN: Final = 1_400.0
 """Bytes between two losses that an initiator expects before it knows its line: short frames, few under way."""
@@ -130,7 +133,9 @@ class Endpoint:
         self._timeout = timeout
         self._acknowledge_after = acknowledge
         self._frame_words = self._longest = frame_words
-        self._deframer = Deframer()
+        self._deframer = RunDeframer()
+        # What stood for the header of the frame before, if that was bad.
+        self._torn = b""
         self._session = 0
         self._open_at: float | None = None
         self._opened = False
@@ -235,10 +240,14 @@ class Endpoint:
         bad = self._deframer.bad
         if data:
             self._silent_at = now + self._patience
-        for content in self._deframer.feed(data):
-            self.statistics.frames_received += 1
-            self._backoff = 1
-            self._frame(Header.unpack(content), content[4:], now)
+        for content, good in self._deframer.runs(data):
+            if self._torn and not self._initiator:
+                self._behind_torn(self._torn)
+            self._torn = b"" if good else content
+            if good:
+                self.statistics.frames_received += 1
+                self._backoff = 1
+                self._frame(Header.unpack(content), content[4:], now)
         self.statistics.bad = self._deframer.bad
         if self._deframer.bad > bad:
             self._incoming = max(self._incoming / 2, LEAST_WORDS)
@@ -332,6 +341,15 @@ class Endpoint:
         self._due_bytes = 0
         self.statistics.frames_sent += 1
         return encode(Header(kind, self._session, sequence % SEQUENCES, self._expected, self.credit).pack() + payload)
+
+    def _behind_torn(self, header: bytes) -> None:
+        """Ask for a frame that ended bad if it seems to be the expected one. If its header is damaged too, that is needless, no more."""
+        first, sequence = header[:2]
+        mine = self.established and first >> SESSION_SHIFT == self._session & SESSION_MASK
+        if mine and first & Kind.DATA and sequence == self._expected:
+            self._reply = self._repeat = True
+            # Frames that were under way behind it are no news.
+            self._last_gap = 0
 
     def _frame(self, header: Header, payload: bytes, now: float) -> None:
         kind = header.kind

@@ -9,13 +9,13 @@ from math import ceil
 from typing import Any, Final
 
 from ..firmware.compiler import compile_network
+from ..firmware.framing import FRAME_BYTES
 from ..firmware.network import Learning, Network, parse_network
 from ..firmware.parameters import EngineParameters
 from ..rtl_gen.boards import Board
 from ..rtl_gen.cycles import dense_cycles
 from ..rtl_gen.input_reader import InputReader
 from ..rtl_gen.link_parameters import link_for
-from ..sim.line_bytes import FRAME_BYTES
 from .exchange import SAMPLE_WORDS, SAMPLES
 from .link import ByteLinkParameters
 from .targets import misfit

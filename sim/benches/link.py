@@ -1,135 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bench of `Link`: the host's endpoint on one side, a device that answers on the other, and lines between them."""
 
-import os
 import random
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 import cocotb
 from cocotb.triggers import ReadOnly, RisingEdge
 
 from ...firmware.endpoint import Endpoint
-from ...firmware.framing import CREDIT_WORDS, MAX_CREDIT, WINDOW, Deframer, Header, Kind, encode
-from ...rtl_gen.link_parameters import LinkParameters
-from .link_lines import frames_of, spoil, words_of
-from .streams import StreamSink, StreamSource, start
-
-PARAMETERS: Final = LinkParameters(
-    **{name: int(os.environ[name.upper()]) for name in LinkParameters.__dataclass_fields__ if name.upper() in os.environ}
-)
-DAMAGE: Final = float(os.environ.get("DAMAGE", "0"))
-SESSION: Final = 0x7D7E
-LAST: Final = 1 << 32
-
-
-def _answer(request: list[int]) -> list[int]:
-    """What the device of this bench answers: the length, then every word's complement, if the first word is even; else the first."""
-    return [len(request), *(word ^ 0xFFFFFFFF for word in request)] if request[0] % 2 == 0 else request[:1]
-
-
-class _Bench:
-    """Drivers on the four streams, and a device that answers requests."""
-
-    def __init__(self, dut: Any, pause: float = 0.0, line_pause: float = 0.0, damage: float = 0.0, device: bool = True) -> None:
-        self.dut = dut
-        self.damage = damage
-        self.cycle = 0
-        self.rx = StreamSource(dut, "rx", _generator(), line_pause)
-        self.tx = StreamSink(dut, "tx", _generator(), line_pause)
-        self.request = StreamSink(dut, "request", _generator(), pause)
-        self.answer = StreamSource(dut, "answer", _generator(), pause)
-        self.requests: list[list[int]] = []
-        self.partial: list[int] = []
-        self.answering = device
-        self.deframer = Deframer()
-
-    async def start(self) -> None:
-        await start(self.dut)
-        cocotb.start_soon(self._run())
-
-    async def _run(self) -> None:
-        while True:
-            await RisingEdge(self.dut.clk)
-            self.cycle += 1
-            # A serial line cannot wait, whatever the device and the other direction do.
-            assert int(self.dut.rx__ready.value) or int(self.dut.rst.value), f"a byte would be lost in cycle {self.cycle}"
-            while self.answering and self.request.queue:
-                self.take()
-
-    def take(self) -> None:
-        """Take a word of a request, and answer the request if it was the last."""
-        item = self.request.queue.popleft()
-        self.partial.append(item & 0xFFFFFFFF)
-        if item & LAST:
-            self.requests.append(self.partial)
-            self.reply(_answer(self.partial))
-            self.partial = []
-
-    def reply(self, answer: list[int]) -> None:
-        self.answer.send([*answer[:-1], answer[-1] | LAST])
-
-    async def cycles(self, count: int) -> None:
-        for _ in range(count):
-            await RisingEdge(self.dut.clk)
-
-    async def until(self, condition: Callable[[], object], limit: int, what: str) -> None:
-        for _ in range(limit):
-            if condition():
-                return
-            await RisingEdge(self.dut.clk)
-        raise AssertionError(f"{what}: not after {limit} cycles")
-
-    def sent(self) -> list[tuple[Header, list[int]]]:
-        """Frames that the gateware has sent since the last call."""
-        text = bytes(self.tx.queue)
-        self.tx.queue.clear()
-        contents = self.deframer.feed(text)
-        assert not self.deframer.bad
-        return [(Header.unpack(content), _words(content[4:])) for content in contents]
-
-    def frame(self, kind: Kind, sequence: int = 0, acknowledge: int = 0, payload: tuple[int, ...] = (), session: int = SESSION) -> None:
-        """Put a frame on the line."""
-        header = Header(kind, session, sequence, acknowledge, MAX_CREDIT)
-        self.rx.send(encode(header.pack() + b"".join(word.to_bytes(4, "little") for word in payload)))
-
-    async def open(self) -> None:
-        self.frame(Kind.OPEN)
-        await self.rx.drain()
-        await self.cycles(40)
-        assert self.sent() == [(Header(Kind.OPENED, SESSION, credit=_credit(PARAMETERS.receive_words)), [])]
-
-    async def host(self, packets: list[list[int]], endpoint: Endpoint, limit: int) -> list[list[int]]:
-        """Send packets and return as many answers, while an endpoint minds the other end of the line."""
-        before = len(endpoint.received)
-        for packet in packets:
-            endpoint.send(packet)
-        answers: list[list[int]] = []
-        for _ in range(limit // 16):
-            text = bytes(self.tx.queue)
-            self.tx.queue.clear()
-            endpoint.feed(spoil(random, text, self.damage), self.cycle)
-            # The line is short: what goes on it now is decided now.
-            if len(self.rx.queue) < 64:
-                self.rx.send(spoil(random, endpoint.output(self.cycle), self.damage))
-            while endpoint.received:
-                answers.append(endpoint.received.popleft().tolist())
-            if len(answers) - before >= len(packets) and endpoint.idle:
-                return answers
-            await self.cycles(16)
-        raise AssertionError(f"{len(answers)} of {len(packets)} answers after {limit} cycles; {endpoint.statistics}")
-
-
-def _generator() -> random.Random:
-    return random.Random(random.getrandbits(64))
-
-
-def _words(payload: bytes) -> list[int]:
-    return [int.from_bytes(payload[at : at + 4], "little") for at in range(0, len(payload), 4)]
-
-
-def _credit(words: int) -> int:
-    return min(MAX_CREDIT, words // CREDIT_WORDS)
+from ...firmware.framing import CREDIT_WORDS, MAX_CREDIT, WINDOW, Header, Kind
+from .link_bench import DAMAGE, LAST, PARAMETERS, SESSION, LinkBench, answer_of, credit_of
+from .link_lines import frames_of, words_of
 
 
 def _endpoint() -> Endpoint:
@@ -145,13 +26,13 @@ def _packets(count: int, longest: int) -> list[list[int]]:
 @cocotb.test
 @cocotb.parametrize((("pause", "line_pause"), [(0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (0.9, 0.3)]))
 async def every_packet_once_in_order(dut: Any, pause: float, line_pause: float) -> None:
-    bench = _Bench(dut, pause, line_pause, DAMAGE)
+    bench = LinkBench(dut, pause, line_pause, DAMAGE)
     await bench.start()
     packets = _packets(20, 2 * PARAMETERS.frame_words + 2)
     endpoint = _endpoint()
     answers = await bench.host(packets, endpoint, 400_000)
     assert bench.requests == packets
-    assert answers == [_answer(packet) for packet in packets]
+    assert answers == [answer_of(packet) for packet in packets]
     statistics = endpoint.statistics
     dut._log.info(f"{bench.cycle} cycles, {statistics}")
     if not DAMAGE:
@@ -160,17 +41,17 @@ async def every_packet_once_in_order(dut: Any, pause: float, line_pause: float) 
 
 @cocotb.test(skip=bool(DAMAGE))
 async def sequence_numbers_go_round(dut: Any) -> None:
-    bench = _Bench(dut)
+    bench = LinkBench(dut)
     await bench.start()
     packets = [words_of(random, 1) for _ in range(2 * WINDOW + 50)]
-    assert await bench.host(packets, _endpoint(), 200_000) == [_answer(packet) for packet in packets]
+    assert await bench.host(packets, _endpoint(), 200_000) == [answer_of(packet) for packet in packets]
     assert bench.requests == packets
 
 
 @cocotb.test(skip=bool(DAMAGE))
 async def sessions(dut: Any) -> None:
     """A new session, opened in the middle of everything, sees nothing of the old one."""
-    bench = _Bench(dut, 0.7, 0.0)
+    bench = LinkBench(dut, 0.7, 0.0)
     await bench.start()
     for _ in range(12):
         before = _endpoint()
@@ -183,13 +64,13 @@ async def sessions(dut: Any) -> None:
                 bench.rx.send(before.output(bench.cycle))
             await bench.cycles(16)
         packets = _packets(3, 3)
-        assert await bench.host(packets, _endpoint(), 200_000) == [_answer(packet) for packet in packets]
+        assert await bench.host(packets, _endpoint(), 200_000) == [answer_of(packet) for packet in packets]
         assert bench.requests[-len(packets) :] == packets
 
 
 @cocotb.test(skip=bool(DAMAGE))
 async def a_torn_request_is_ended(dut: Any) -> None:
-    bench = _Bench(dut, device=False)
+    bench = LinkBench(dut, device=False)
     await bench.start()
     await bench.open()
     bench.frame(Kind.DATA, 0, payload=(1, 2, 3))
@@ -207,7 +88,7 @@ async def a_torn_request_is_ended(dut: Any) -> None:
 
 @cocotb.test(skip=bool(DAMAGE))
 async def a_stalled_word_stays_when_a_session_ends(dut: Any) -> None:
-    bench = _Bench(dut, device=False)
+    bench = LinkBench(dut, device=False)
     bench.request.pause = 1.0
     await bench.start()
     await bench.open()
@@ -228,7 +109,7 @@ async def a_stalled_word_stays_when_a_session_ends(dut: Any) -> None:
 
 @cocotb.test(skip=bool(DAMAGE))
 async def only_frames_of_the_session_count(dut: Any) -> None:
-    bench = _Bench(dut, device=False)
+    bench = LinkBench(dut, device=False)
     await bench.start()
     bench.frame(Kind.DATA | Kind.LAST, 0, payload=(1,))
     bench.frame(Kind.POLL)
@@ -250,7 +131,7 @@ async def only_frames_of_the_session_count(dut: Any) -> None:
 
 @cocotb.test(skip=bool(DAMAGE))
 async def gaps_duplicates_and_polls(dut: Any) -> None:
-    bench = _Bench(dut, device=False)
+    bench = LinkBench(dut, device=False)
     await bench.start()
     await bench.open()
 
@@ -278,7 +159,7 @@ async def gaps_duplicates_and_polls(dut: Any) -> None:
 
 @cocotb.test(skip=bool(DAMAGE))
 async def frames_are_sent_until_acknowledged(dut: Any) -> None:
-    bench = _Bench(dut, device=False)
+    bench = LinkBench(dut, device=False)
     await bench.start()
     await bench.open()
     for number in range(3):
@@ -316,7 +197,7 @@ async def frames_are_sent_until_acknowledged(dut: Any) -> None:
 
 @cocotb.test(skip=bool(DAMAGE))
 async def acknowledged_before_sent_again(dut: Any) -> None:
-    bench = _Bench(dut, device=False)
+    bench = LinkBench(dut, device=False)
     await bench.start()
     await bench.open()
     for number in range(3):
@@ -338,7 +219,7 @@ async def acknowledged_before_sent_again(dut: Any) -> None:
 @cocotb.test(skip=bool(DAMAGE))
 async def a_session_begins_at_any_moment(dut: Any) -> None:
     """The line lets the sender go on around the cycle in which a session begins, with frames to release and to send."""
-    bench = _Bench(dut, device=False)
+    bench = LinkBench(dut, device=False)
     await bench.start()
     for offset in range(50):
         await bench.open()
@@ -366,7 +247,7 @@ async def a_session_begins_at_any_moment(dut: Any) -> None:
 @cocotb.test(skip=bool(DAMAGE))
 async def credit_is_kept_and_given(dut: Any) -> None:
     """The buffer fills, drops what finds no room, and says when it has room again."""
-    bench = _Bench(dut, device=False)
+    bench = LinkBench(dut, device=False)
     bench.request.pause = 1.0
     await bench.start()
     await bench.open()
@@ -389,14 +270,14 @@ async def credit_is_kept_and_given(dut: Any) -> None:
     assert list(bench.request.queue) == [*payload * (sequence + 1), 9]
     await bench.cycles(PARAMETERS.acknowledge_cycles + 60)
     credits = [header.credit for header, _ in bench.sent()]
-    assert credits[-1] == _credit(room)
+    assert credits[-1] == credit_of(room)
     # News came in quarters of the buffer, not at the end alone.
     assert len(credits) > 1
 
 
 @cocotb.test(skip=bool(DAMAGE))
 async def the_hosts_credit_is_kept(dut: Any) -> None:
-    bench = _Bench(dut)
+    bench = LinkBench(dut)
     await bench.start()
     endpoint = _endpoint()
     endpoint.credit = 0
@@ -413,12 +294,12 @@ async def the_hosts_credit_is_kept(dut: Any) -> None:
             endpoint.credit = MAX_CREDIT
         bench.rx.send(endpoint.output(bench.cycle))
         await bench.cycles(16)
-    assert endpoint.received.popleft().tolist() == _answer(packet)
+    assert endpoint.received.popleft().tolist() == answer_of(packet)
 
 
 @cocotb.test(skip=bool(DAMAGE))
 async def latency(dut: Any) -> None:
-    bench = _Bench(dut, device=False)
+    bench = LinkBench(dut, device=False)
     await bench.start()
     await bench.open()
     bench.frame(Kind.DATA | Kind.LAST, 0, payload=(1,))
@@ -448,7 +329,7 @@ def _transfer(dut: Any, port: str) -> bool:
 @cocotb.test(skip=bool(DAMAGE))
 async def one_byte_a_cycle_both_ways(dut: Any) -> None:
     """Frames back to back are taken as fast as they come, and answers of long trains leave without a gap."""
-    bench = _Bench(dut, device=False)
+    bench = LinkBench(dut, device=False)
     await bench.start()
     await bench.open()
     payload = tuple(words_of(random, 8))
