@@ -20,13 +20,13 @@ from ..firmware.files import write_atomic
 from ..firmware.image import Image
 from ..firmware.network import Network, load_network
 from ..firmware.parameters import PRESETS, EngineParameters
-from .checkpoint import Identity
+from .checkpoint import Checkpoints, Identity
 from .cycle_account import account_table
 from .datasets import Dataset, load
 from .fit_table import fit_table
 from .interruption import request_to_stop
 from .progress import note, progress
-from .run import OPTIONS, WEIGHTS, RunError, RunFolder, complete, free_path, load_run, load_weights
+from .run import CHECKPOINTS, OPTIONS, WEIGHTS, RunError, RunFolder, complete, free_path, load_run, load_weights
 from .targets import TARGETS, check_target, choose_engine, find_target, misfit, open_machine, preset_engine, smallest_engine
 from .training import Epoch, State, accuracy, epochs, with_options
 
@@ -67,6 +67,8 @@ def resume(arguments: argparse.Namespace) -> int:
     if missing := {"samples", "test_samples", "target", "link", "verify", "checkpoint_every", "data_sha256"} - set(options):
         raise RunError(f"{folder} cannot be gone on with: {OPTIONS} lacks {', '.join(sorted(missing))}; train again")
     if complete(folder, network.learning.epochs):
+        # A program that was killed behind its last checkpoint has left their folder.
+        Checkpoints(folder / CHECKPOINTS).remove()
         print(f"{folder} is complete: {network.learning.epochs} epochs")
         return 0
     target, _ = find_target(arguments.on or options["target"])

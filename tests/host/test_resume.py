@@ -118,8 +118,12 @@ def test_ctrl_c_anywhere(folder, monkeypatch, capfd, default_ctrl_c, kind):
     assert main(["resume", "run"]) == 0
     assert_same("whole", "run")
     capfd.readouterr()
+    # What is left by a program that was killed while it removed its checkpoints.
+    Path("run/checkpoints").mkdir()
+    Path("run/checkpoints/.0000002-0000000000.safetensors.part").touch()
     assert main(["resume", "run"]) == 0
     assert capfd.readouterr().out == "run is complete: 3 epochs\n"
+    assert_same("whole", "run")
 
 
 def test_the_second_ctrl_c_stops_at_once(folder, monkeypatch, capfd, default_ctrl_c):
