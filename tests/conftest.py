@@ -2,6 +2,7 @@
 """Options and fixtures that all tests share."""
 
 import secrets
+import signal
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -18,6 +19,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell that runs the tests in the background has them ignore Ctrl-C, and so would the programs that they start and stop by it.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     worker = getattr(config, "workerinput", None)
     if worker is not None:
         config.stash[SEED] = worker["seed"]
