@@ -31,7 +31,7 @@ NAME: Final = "frenn"
 LINK_CLOCK: Final = 50_000_000
 """Most that the byte link runs at where it has a clock of its own, Hz: the engine may be much faster than its logic."""
 
-RESET_CYCLES: Final = 64
+RESET_CYCLES: Final = 256
 """Cycles of a clock for which its reset outlasts an unsteady PLL.
 
 Most registers of the engine have no reset: whatever is in them has left before it ends.
@@ -134,10 +134,11 @@ class _LongReset(Elaboratable):
         domain = self.domain
         unsteady = Signal()
         left = Signal(range(self.cycles), init=self.cycles - 1, reset_less=True)
-        held = Signal(init=1, reset_less=True)
+        held, reset = Signal(init=1, reset_less=True), Signal(init=1, reset_less=True)
         m.submodules.steady = AsyncFFSynchronizer(~self.locked, unsteady, o_domain=domain)
-        m.d[domain] += held.eq(left != 0)
-        m.d.comb += ResetSignal(domain).eq(held)
+        # The register that reaches far is none of the count's.
+        m.d[domain] += [held.eq(left != 0), reset.eq(held)]
+        m.d.comb += ResetSignal(domain).eq(reset)
         with m.If(unsteady):
             m.d[domain] += left.eq(self.cycles - 1)
         with m.Elif(left != 0):

@@ -14,6 +14,7 @@ from .instruction import TAGS
 from .lane_array import sum_signature
 from .pipeline import delay, plain_register
 from .primitives.block_memory import BlockMemory
+from .primitives.gated_adder import GatedAdder
 
 SUM_LATENCY: Final = 3 + BlockMemory.latency
 """Cycles from a sum to its drive in the memory."""
@@ -121,9 +122,11 @@ class Drives(wiring.Component):
                 drives.read_address.eq(here),
                 walked_drives.read_address.eq(self.read_address[1:]),
             ]
+            m.submodules[f"sum_{bank}"] = sum_ = GatedAdder(parameters.drive_bits)
+            m.d.comb += [sum_.value.eq(drives.read_data), sum_.addend.eq(shifted), sum_.omit.eq(replaced)]
             m.d.sync += [
                 shifted.eq(Mux(late, *(delay(m, fine[name], read - 4, f"{name}_{bank}") for name in (transposed, forward)))),
-                added.eq(shifted + Mux(replaced, 0, drives.read_data)),
+                added.eq(sum_.total),
             ]
             for memory in (drives, walked_drives):
                 m.d.comb += [

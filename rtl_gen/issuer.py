@@ -282,7 +282,7 @@ class Issuer(wiring.Component):
         forward_hold = Signal(range(lanes + SUM_LATENCY + max(later, 0) + 2))
         transposed_hold = Signal(range(PASS + SUM_LATENCY + max(-later, 0) + 2))
         # A transposed pass may be asked for while its sums would meet those that leave the chain; they take turns in the banks.
-        draining = Signal(range(lanes))
+        draining = Signal(range(lanes), reset_less=True)
         chain_bank = Signal(reset_less=True)
         # The last command of a forward block may go; a transposed block may not begin, or not if it is the first.
         ends, held, first_held = Signal(), Signal(), Signal()
@@ -330,7 +330,7 @@ class Issuer(wiring.Component):
                 turn.eq(0),
                 first_block.eq(1),
             ]
-        look = Signal(range(LOOK))
+        look = Signal(range(LOOK), reset_less=True)
         # Without reset, which is far away; while it lasts they settle.
         skipped_sources, skipped_columns = (
             plain_register(m, port, f"{name}_register")
@@ -436,7 +436,7 @@ class Issuer(wiring.Component):
             target = Signal(range(parameters.neuron_depth), name=f"target_{tag}", reset_less=True)
             shift = Signal(6, name=f"shift_{tag}", reset_less=True)
             pending, learns = Signal(name=f"pending_{tag}"), Signal(name=f"learns_{tag}", reset_less=True)
-            drain = Signal(range(max(forward_drain + lanes, transposed_drain, update_drain) + 1), name=f"drain_{tag}")
+            drain = Signal(range(max(forward_drain + lanes, transposed_drain, update_drain) + 1), name=f"drain_{tag}", reset_less=True)
             here = self.latest == tag
             m.d.comb += [
                 self.begins[tag].eq(self.start & following[tag]),

@@ -12,6 +12,7 @@ from amaranth.lib.wiring import In, Out
 from ..firmware.arithmetic import IntArray, round_half_up, saturate
 from ..firmware.parameters import EngineParameters
 from .pipeline import delay, plain_register
+from .primitives.gated_adder import GatedAdder
 from .primitives.multiplier import Multiplier
 
 
@@ -160,8 +161,10 @@ class Lane(wiring.Component):
             delay(m, flag, self.product_latency, name, replica=True)
             for flag, name in ((self.enable, "enable"), (self.start, "start"), (self.capture, "capture"))
         )
+        m.submodules.sum = sum_ = GatedAdder(parameters.accumulator_bits)
+        m.d.comb += [sum_.value.eq(total), sum_.addend.eq(settled), sum_.omit.eq(start)]
         with m.If(enable):
-            m.d.sync += total.eq(Mux(start, 0, total) + settled)
+            m.d.sync += total.eq(sum_.total)
         # One cycle later the sum has its last product, and the next sum may begin in the same cycle.
         captured = delay(m, capture, 1, "captured", replica=True)
         chain = plain_register(m, self.chain, "chain_register")

@@ -231,7 +231,7 @@ class LaneArray(wiring.Component):
         block_rows = delay(m, command.rows, arriving, "rows")
         of_sums = ("restart", "overwrite", "final", "tag")
         block_restart, *block_marks = (delay(m, getattr(command, name), arriving, name) for name in of_sums)
-        left = Signal(range(count + 1))
+        left = Signal(range(count + 1), reset_less=True)
         leaving, restart = Signal(), Signal(reset_less=True)
         marks = Signal(len(Cat(*block_marks)), reset_less=True)
         m.d.sync += restart.eq(0)

@@ -283,8 +283,9 @@ class NeuronUnit(wiring.Component):
         ]
         # A later error of the clamped phase leaves both as they were.
         of_sample = instruction.first | (instruction.op == Op.PREDICT)
+        prediction = plain_register(m, self.prediction, "prediction_register")
         with m.If(error.done & of_sample):
-            m.d.sync += self.prediction.eq(error.prediction)
+            m.d.sync += prediction.eq(error.prediction)
         with m.If(error.done):
             m.d.sync += [erring.eq(0), drain.eq(ERROR_DRAIN)]
         error_address = Signal(range(depth), reset_less=True)
@@ -424,8 +425,7 @@ class NeuronUnit(wiring.Component):
         place = Signal(range(depth), reset_less=True)
         m.d.sync += [
             pushed.eq(self.input_push & ((self.input_value != 0) | listed)),
-            inputs.write_data.index.eq(input_index),
-            inputs.write_data.value.eq(self.input_value),
+            plain_register(m, inputs.write_data, "write_data_register").eq(Cat(input_index, self.input_value)),
             input_index.eq(Mux(self.input_begin, 0, input_index + self.input_push)),
         ]
         m.d.comb += [

@@ -18,7 +18,7 @@ from ..firmware.arithmetic import (
     round_half_up,
     saturate,
 )
-from .pipeline import delay
+from .pipeline import delay, plain_register
 from .primitives.multiplier import Multiplier
 from .rounding import RoundSaturate
 
@@ -168,8 +168,9 @@ class OutputError(wiring.Component):
             compared.eq(scanning & sampled),
             compared_last.eq(scanning & sampled_last),
         ]
+        prediction = plain_register(m, self.prediction, "prediction_register")
         with m.If(compared & (nothing | above | (level & below))):
-            m.d.sync += [largest.eq(candidate), self.prediction.eq(candidate_index)]
+            m.d.sync += [largest.eq(candidate), prediction.eq(candidate_index)]
         with m.If(restart):
             m.d.sync += nothing.eq(1)
         with m.Elif(compared):
@@ -248,8 +249,8 @@ class OutputError(wiring.Component):
             target.eq(Mux(taught, one, 0)),
             exact.eq(target - delay(m, probability.result, 2, "subtrahend")),
             self.saturated.eq(over | under),
-            self.error.eq(Mux(over, one - 1, Mux(under, 1 - one, kept))),
-            self.error_index.eq(delay(m, position, 4, "position")),
+            plain_register(m, self.error, "error_register").eq(Mux(over, one - 1, Mux(under, 1 - one, kept))),
+            plain_register(m, self.error_index, "error_index_register").eq(delay(m, position, 4, "position")),
         ]
         leaving, leaving_last = delay(m, Cat(arrived, arrived_last), 4, "leaving")
         error_last = delay(m, leaving_last, 1, "error_last")

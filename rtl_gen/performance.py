@@ -13,6 +13,7 @@ from ..firmware.arithmetic import IntArray
 from ..firmware.counters import NAMES
 from .pipeline import REPLICA, delay, plain_register
 from .primitives.block_memory import BlockMemory
+from .primitives.gated_adder import GatedAdder
 
 COUNTER_BITS: Final = 48
 
@@ -68,7 +69,7 @@ class PerformanceCounters(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.totals = totals = BlockMemory(COUNTER_BITS, TURN)
-        turn = Signal(range(TURN))
+        turn = Signal(range(TURN), reset_less=True)
         # Reset clears by the same wires.
         clear = Signal(init=1)
         m.d.sync += [turn.eq(turn + 1), clear.eq(self.clear)]
@@ -104,7 +105,9 @@ class PerformanceCounters(wiring.Component):
         added = Signal(COUNTER_BITS, reset_less=True)
         read = BlockMemory.latency
         fresh = delay(m, old != 0, read, "fresh")
-        m.d.sync += added.eq(Mux(fresh, 0, totals.read_data) + delay(m, taken, read - 2, "waiting"))
+        m.submodules.sum = sum_ = GatedAdder(COUNTER_BITS)
+        m.d.comb += [sum_.value.eq(totals.read_data), sum_.addend.eq(delay(m, taken, read - 2, "waiting")), sum_.omit.eq(fresh)]
+        m.d.sync += added.eq(sum_.total)
         before = delay(m, turn, read, "before")
         written = delay(m, before, 1, "written")
         m.d.comb += [
@@ -120,8 +123,9 @@ class PerformanceCounters(wiring.Component):
             m.d.sync += value.eq(added)
         for name in self.live:
             total = Signal(COUNTER_BITS, name=f"live_{name}", reset_less=True)
-            m.d.sync += total.eq(total + steps[name])
-            with m.If(clear):
+            # The wide sum may stand far from the others.
+            m.d.sync += total.eq(total + delay(m, steps[name], 1, f"{name}_own_step"))
+            with m.If(delay(m, clear, 1, f"{name}_own_clear")):
                 m.d.sync += total.eq(0)
             chosen = Signal(name=f"{name}_chosen", reset_less=True)
             m.d.sync += chosen.eq(self.select == NAMES.index(name))

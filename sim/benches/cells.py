@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bench of cell models: `BlockMemory` and `Multiplier` made of an FPGA's cells beside the ones made for simulation, cycle by cycle."""
+"""Bench of cell models: primitives made of an FPGA's cells beside the ones made for simulation, cycle by cycle."""
 
 import random
 from typing import Any, Final
 
 import cocotb
+import numpy as np
 from amaranth.hdl import Fragment, Module, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ...rtl_gen.primitives.block_memory import ECP5_MODES, BlockMemory
+from ...rtl_gen.primitives.gated_adder import GatedAdder
 from ...rtl_gen.primitives.multiplier import Multiplier
 from ...rtl_gen.primitives.technology import Technology
-from .cycles import Cycles
+from .cycles import Cycles, wrap
 
 CYCLES: Final = 600
 
@@ -25,6 +27,9 @@ MEMORIES: Final = (
 OPERANDS: Final = ((18, 18), (12, 10), (2, 17))
 """Bits of the operands of multipliers."""
 
+SUMS: Final = (2, 8, 33)
+"""Bits of adders."""
+
 
 class Cells(wiring.Component):
     """Each component twice with the same inputs, and the outputs of both.
@@ -35,6 +40,8 @@ class Cells(wiring.Component):
     memory_<i>_cell, memory_<i>_model : Out
     product_<i>_left, product_<i>_right : In
     product_<i>_cell, product_<i>_model : Out
+    sum_<i>_value, sum_<i>_addend, sum_<i>_omit : In
+    sum_<i>_cell, sum_<i>_model : Out
     """
 
     def __init__(self) -> None:
@@ -46,6 +53,10 @@ class Cells(wiring.Component):
         for index, operands in enumerate(OPERANDS):
             ports |= {f"product_{index}_{name}": In(signed(bits)) for name, bits in zip(_OPERANDS, operands, strict=True)}
             ports |= {f"product_{index}_{made}": Out(signed(sum(operands))) for made in _MADE}
+        for index, bits in enumerate(SUMS):
+            shapes = (signed(bits), signed(bits), 1)
+            ports |= {f"sum_{index}_{name}": In(shape) for name, shape in zip(_SUM_INPUTS, shapes, strict=True)}
+            ports |= {f"sum_{index}_{made}": Out(signed(bits)) for made in _MADE}
         super().__init__(ports)
 
     def elaborate(self, platform: object) -> Module:
@@ -63,11 +74,18 @@ class Cells(wiring.Component):
                 for name in _OPERANDS:
                     m.d.comb += getattr(multiplier, name).eq(getattr(self, f"product_{index}_{name}"))
                 m.d.comb += getattr(self, f"product_{index}_{made}").eq(multiplier.product)
+            for index, bits in enumerate(SUMS):
+                adder = GatedAdder(bits)
+                m.submodules[f"sum_{index}_{made}"] = Fragment.get(adder, technology)
+                for name in _SUM_INPUTS:
+                    m.d.comb += getattr(adder, name).eq(getattr(self, f"sum_{index}_{name}"))
+                m.d.comb += getattr(self, f"sum_{index}_{made}").eq(adder.total)
         return m
 
 
 _MEMORY_INPUTS: Final = ("write_enable", "write_address", "write_data", "read_address")
 _OPERANDS: Final = ("left", "right")
+_SUM_INPUTS: Final = ("value", "addend", "omit")
 _MADE: Final = {"cell": Technology.ECP5, "model": Technology.SIMULATION}
 
 
@@ -127,6 +145,25 @@ async def products(dut: Any) -> None:
             if cycle >= Multiplier.latency:
                 value = wanted[index].pop(0)
                 assert got[f"product_{index}_cell"] == got[f"product_{index}_model"] == value, f"cycle {cycle}: {OPERANDS[index]}"
+
+
+@cocotb.test
+async def sums(dut: Any) -> None:
+    bench = Cycles(dut, Cells())
+    await bench.reset()
+    for cycle in range(CYCLES):
+        inputs: dict[str, int] = {}
+        wanted = []
+        for index, bits in enumerate(SUMS):
+            value, addend, omit = random.getrandbits(bits), random.getrandbits(bits), random.getrandbits(1)
+            # Carries go far where the operands complement each other.
+            value = random.choice((value, ~addend % (1 << bits), -addend % (1 << bits)))
+            value, addend = wrap(value, bits), wrap(addend, bits)
+            inputs |= dict(zip((f"sum_{index}_{name}" for name in _SUM_INPUTS), (value, addend, omit), strict=True))
+            wanted.append(int(GatedAdder(bits).model(np.int64(value), np.int64(addend), np.bool_(omit))))
+        got = await bench.step(inputs)
+        for index, total in enumerate(wanted):
+            assert got[f"sum_{index}_cell"] == got[f"sum_{index}_model"] == total, f"cycle {cycle}: {SUMS[index]} bits, {inputs}"
 
 
 def _places(words: int) -> list[int]:
