@@ -218,6 +218,26 @@ def ongoing(fsm: Any, *states: str) -> Value:
     return reduce(or_, (signal == fsm.encoding[state] for state in states))
 
 
+class AnyCrc(Elaboratable):
+    """Stands for a CRC, and tells what the solver likes.
+
+    Attributes
+    ----------
+    crc, match_detected : Signal
+        To be driven.
+    """
+
+    def __init__(self, data_width: int) -> None:
+        self.start, self.valid, self.data = Signal(), Signal(), Signal(data_width)
+        self.crc, self.match_detected = Signal(32), Signal()
+
+    def create(self) -> "AnyCrc":
+        return self
+
+    def elaborate(self, platform: object) -> Module:
+        return Module()
+
+
 class AnyMemory(Elaboratable):
     """Stands for `amaranth.lib.memory.Memory` with one write and one synchronous read port; what is read is left to the solver.
 
