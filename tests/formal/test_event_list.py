@@ -9,46 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value
-from amaranth.lib import wiring
+from amaranth.hdl import Cat, Mux, Signal, Value
 from frenn.rtl_gen.event_list import EventList
 from frenn.rtl_gen.primitives.block_memory import BlockMemory
-from frenn.rtl_gen.primitives.inferred_memory import memory_ports
 from proofs import Bench, plant, prove, refute
+from stand_ins import WatchedMemory
 
 VALUE_BITS, DEPTH_OF_LISTS, NODES = 3, 16, 4
 DEPTH = BlockMemory.latency + 2
 FAULT_DEPTH = 14
 NEVER = ("no pair is ever read back", "no length is ever read back")
 """What must not hold."""
-
-
-class WatchedMemory(wiring.Component):
-    """Stands for `BlockMemory`: one word of it, and otherwise, also when it is written as it is read, what the solver likes.
-
-    Attributes
-    ----------
-    watched, noise : Signal
-        The word's address and what else is read, to be driven.
-    word : Signal
-        What it holds.
-    """
-
-    def __init__(self, shape: Any, depth: int) -> None:
-        super().__init__(memory_ports(shape, depth))
-        self.watched = Signal(range(depth))
-        self.word, self.noise = (Signal(Shape.cast(shape).width, name=name) for name in ("word", "noise"))
-        self.stages = [Signal.like(self.word, name=f"stage{index}") for index in range(BlockMemory.latency)]
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        writes = self.write_enable & (self.write_address == self.watched)
-        with m.If(writes):
-            m.d.sync += self.word.eq(self.write_data)
-        m.d.sync += self.stages[0].eq(Mux((self.read_address == self.watched) & ~writes, self.word, self.noise))
-        m.d.sync += [later.eq(earlier) for earlier, later in zip(self.stages, self.stages[1:], strict=False)]
-        m.d.comb += Value.cast(self.read_data).eq(self.stages[-1])
-        return m
 
 
 def build(component: Any = EventList) -> Bench:
