@@ -80,17 +80,19 @@ def test_short_runs(pytestconfig: pytest.Config, seed: int) -> None:
     assert all(total.values())
 
 
-def test_a_whole_epoch_of_digits_over_a_line_that_is_bad_and_cut() -> None:
+def test_a_whole_epoch_of_digits_over_a_line_that_is_bad_and_cut(pytestconfig: pytest.Config) -> None:
     network = training.with_options(load_network(DIGITS), 1, 1)
     dataset = datasets.load("digits", None, 1).first(None, 20)
     program = compile_network(network, choose_engine(network))
     # Cycles are microseconds: the line is dead for a second, twice.
     cuts = ((1_000_000, 2_000_000), (5_000_000, 6_000_000))
-    line = BadLine(byte_twin(program.parameters), 5, Faults.each(1e-4), byte_cycles=8, cuts=cuts)
+    faults = Faults.each(pytestconfig.getoption("--fault-rate"))
+    line = BadLine(byte_twin(program.parameters), 5, faults, byte_cycles=8, cuts=cuts)
     with open_driver(line, program, 5) as driver:
         driver.load(network.initial_weights())
         (mine,) = training.epochs(driver, network, dataset, lambda count: None)
     (theirs,) = training.epochs(CompiledGolden(network), network, dataset, lambda count: None)
+    print(f"{line.cycles} cycles, {line.carried} bytes, {line.injected}")
     assert mine.differences(theirs, network) == [] and mine.training["trained"] == len(dataset.train_labels)
     assert all(line.injected.values())
 
