@@ -11,32 +11,18 @@ from typing import Any
 import pytest
 from amaranth.hdl import Mux, Signal, Value
 from amaranth.lib.wiring import Out
-from frenn.firmware.formats import Format
 from frenn.firmware.isa import ARRAY_OPS, INSTRUCTION_WORDS, NEURON_OPS, Op
-from frenn.firmware.parameters import EngineParameters
 from frenn.rtl_gen import serial_engine
 from frenn.rtl_gen.instruction import INSTRUCTION
 from frenn.rtl_gen.primitives.block_memory import BlockMemory
 from frenn.rtl_gen.sequencer import FETCH, Sequencer
 from frenn.rtl_gen.serial_engine import SerialEngine
 from proofs import Bench, ongoing, plant, prove, refute
+from small_engine import small_engine
 from stand_ins import anything, ports
 
-PROGRAM_DEPTH = 16
-PARAMETERS = EngineParameters(
-    lanes=1,
-    weight=Format(True, 0, 4),
-    mac_weight=Format(True, 0, 4),
-    vector_bits=4,
-    accumulator_bits=16,
-    drive_bits=16,
-    update_shift=4,
-    broadcast_bits=5,
-    weight_depth=32,
-    neuron_depth=16,
-    row_depth=8,
-    program_depth=PROGRAM_DEPTH,
-)
+PARAMETERS = small_engine(1)
+PROGRAM_DEPTH = PARAMETERS.program_depth
 DEPTH = 6
 FAULT_DEPTH = 40
 PROMISE = "what is taken is the program's, and the next of it"
