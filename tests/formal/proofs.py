@@ -215,6 +215,16 @@ def ongoing(fsm: Any, *states: str) -> Value:
     return reduce(or_, (signal == fsm.encoding[state] for state in states))
 
 
+def within(address: Value, first: Value, count: Value) -> Value:
+    """Whether an address is one of so many from the first on."""
+    return (address >= first) & (address < first + count)
+
+
+def same(register: Value, value: Value) -> Value:
+    """Whether a register holds a value; behind its last one it begins again."""
+    return register == value[: len(register)]
+
+
 class Queue:
     """What is under way through a component that must pass everything on, once and in order.
 

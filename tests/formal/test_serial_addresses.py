@@ -14,7 +14,7 @@ from amaranth.lib.wiring import Out
 from frenn.firmware.isa import ARRAY_OPS, OUTPUT_OPS, Op
 from frenn.rtl_gen.serial_neurons import SerialNeurons
 from frenn.rtl_gen.serial_products import SerialProducts
-from proofs import Bench, ongoing, plant, prove, refute
+from proofs import Bench, ongoing, plant, prove, refute, same, within
 from small_engine import small_engine
 from stand_ins import anything, ports
 
@@ -26,15 +26,6 @@ SIDE = 6
 
 NEVER = ("no neuron but the first is ever read", "no product is ever added", "no weight is ever written", "no column is ever summed")
 """What must not hold."""
-
-
-def within(address: Value, first: Value, count: Value) -> Value:
-    return (address >= first) & (address < first + count)
-
-
-def same(register: Value, value: Value) -> Value:
-    """Behind the last address a register begins again."""
-    return register == value[: len(register)]
 
 
 def stand(bench: Bench, dut: Any, legal: Value) -> None:
