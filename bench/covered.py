@@ -6,9 +6,10 @@
 Runs the tests, all of them unless arguments for pytest say otherwise, with the benches on Verilator instrumented; half an hour on two
 cores. A folder that an earlier call kept with ``--keep`` is told of again by ``--of``, without running anything.
 
-A point of the gateware is a line, a branch, or one way of a bit of a named signal. Points of one component count together, whichever
-instance and whichever configuration they were seen in: covered is what any bench has reached. Not counted is what Yosys adds when it
-writes Verilog: unnamed intermediate values, and a process's ``if`` that nothing ever makes true.
+A point of the gateware is a line, a branch, or one way of a bit of a named signal. Points of one class of components count together,
+whichever instance and whichever configuration they were seen in: covered is what any bench has reached. Not counted is what Yosys adds
+when it writes Verilog: unnamed intermediate values, and a process's ``if`` that nothing ever makes true. A field that has a name beside
+that of its record is the same wires, which count once.
 """
 
 import argparse
@@ -19,19 +20,21 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from frenn.firmware.errors import FrennError
 from frenn.firmware.files import write_atomic
-from frenn.sim.benches.runner import COVERAGE
+from frenn.sim.benches.runner import CLASSES, COVERAGE
 
 ROOT: Final = Path(__file__).parents[1]
 KINDS: Final = ("line", "branch", "toggle")
 UNNAMED: Final = re.compile(r"__024|^\\?\$")
 """Names that Yosys makes: in Verilator's spelling they begin with a dollar or hold one."""
+FIELD: Final = "__02e"
+"""The dot between a record and its field in a name, in Verilator's spelling."""
 GOAL: Final = 90
 """Per cent."""
 
@@ -106,7 +109,10 @@ def gateware(folder: Path) -> dict[str, Points]:
     for data in sorted(folder.glob("*/coverage.dat")):
         (source,) = data.parent.glob("*.v")
         texts = source.read_text().splitlines()
-        for module, kind, line, what, count in points(data):
+        classes = json.loads((data.parent / CLASSES).read_text())
+        found_here = list(points(data))
+        signals = {(module, re.split(r"[\[:]", what)[0]) for module, kind, _, what, _ in found_here if kind == "toggle"}
+        for module, kind, line, what, count in found_here:
             if kind == "toggle":
                 name = what
             else:
@@ -114,9 +120,10 @@ def gateware(folder: Path) -> dict[str, Points]:
                 if "dump_module" in text:
                     continue
                 name = f"{text} {what}"
-            if kind == "toggle" and UNNAMED.search(name):
+            record, dot, _ = name.partition(FIELD)
+            if kind == "toggle" and (UNNAMED.search(name) or (dot and (module, record) in signals)):
                 continue
-            found = components[component(module)]
+            found = components[component(module, classes)]
             found.every[kind].add(name)
             if count:
                 found.reached[kind].add(name)
@@ -135,10 +142,10 @@ def points(data: Path) -> Iterator[tuple[str, str, int, str, int]]:
             yield module, kind.removeprefix("v_"), int(entry["l"]), entry["o"], int(count)
 
 
-def component(module: str) -> str:
-    """The name of a component without its place: ``device.engine.array.lane_3`` is a ``lane``."""
-    last = re.split(r"\.|__02E|__DOT__", module)[-1]
-    return re.sub(r"(_|__024|\$)\d+$", "", last)
+def component(module: str, classes: Mapping[str, str]) -> str:
+    """The class of the component at a place in the hierarchy, which Verilog and Verilator spell in their own way."""
+    place = re.sub(r"(__024|\$)\d+", "", re.sub("__02E|__DOT__", ".", module))
+    return classes.get(place, place.rpartition(".")[2])
 
 
 def lines_of_python(folder: Path) -> dict[str, Any]:

@@ -38,7 +38,7 @@ LEAST_WORDS: Final = 4
 """Payload words below which it does not shorten frames."""
 LEAST_FRAMES: Final = 2
 """Frames that are always let go together: the one after a lost one tells of it at once."""
-REQUEST_FRAMES: Final = 8
+REQUEST_FRAMES: Final = 12
 """Frames of a request that is made of many parts. The answer acknowledges it; a long one is lost more often."""
 LOST_FRAMES: Final = 1.5
 """Frames that are sent again, about, for one that was lost."""
@@ -46,7 +46,7 @@ LEAST_BYTES: Final = 256
 """Bytes of payload that may always be under way, so that short frames need not wait for an acknowledgement that waits."""
 UNDER_WAY: Final = 1 / 32
 """Part of the bytes between two losses that may be under way: as much goes again after a loss."""
-MEMORY: Final = 0.9
+MEMORY: Final = 0.95
 """What earlier losses count for, at each one, in the estimate of the bytes between two."""
 GROWTH: Final = 1 / 8
 """Answers that are asked for grow by this part of what has come over."""

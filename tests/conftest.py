@@ -15,6 +15,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--configurations", type=int, default=20, help="random configurations of device against golden")
     parser.addoption("--kills", type=int, default=5, help="random moments at which a training program is killed")
     parser.addoption("--faults", type=int, default=20, help="short runs over lines with random faults")
+    parser.addoption("--fault-rate", type=float, default=1e-4, help="of each kind, a byte, on the line of a whole epoch")
     parser.addoption("--examples", type=int, help="new random examples of each fuzz test; a few that are always the same otherwise")
 
 

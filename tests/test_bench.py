@@ -31,23 +31,25 @@ def point(line: int, kind: str, module: str, what: str, count: int) -> str:
 
 @pytest.mark.parametrize("tool", ["covered"], indirect=True)
 def test_points_of_the_gateware(tool: ModuleType, tmp_path: Path) -> None:
-    """What one bench or instance has not reached another may have; what Yosys adds counts for nothing."""
+    """What one bench or instance has not reached another may have; what Yosys adds counts for nothing, and a field is its record."""
     text = "module top;\n  if (\\$auto$verilog_backend.cc:1:dump_module$1 ) begin end\n  if (rst) begin\n"
     for number, lines in enumerate(
         (
             [point(3, "branch", "top.lane_0", "if", 0), point(3, "branch", "top.lane_0", "else", 5), point(2, "branch", "top", "if", 0)],
             [point(3, "branch", "top.lane_11", "if", 2), point(1, "toggle", "top.lane_1", "__0247[0]:0->1", 0)],
             [point(1, "toggle", "top", "count[3]:0->1", 0), point(1, "toggle", "top", "count[3]:1->0", 1)],
+            [point(1, "toggle", "top", "word[0]:0->1", 1), point(1, "toggle", "top", "word__02elow[0]:0->1", 1)],
         )
     ):
         folder = tmp_path / f"bench-{number}"
         folder.mkdir()
         (folder / "top.v").write_text(text)
+        (folder / "classes.json").write_text('{"top": "Top", "top.lane_0": "Lane", "top.lane_1": "Lane", "top.lane_11": "Lane"}')
         (folder / "coverage.dat").write_text("# SystemC::Coverage-3\n" + "".join(lines))
     components = tool.gateware(tmp_path)
-    assert components["lane"].share("branch") == (2, 2) and components["lane"].share("toggle") == (0, 0)
-    assert components["top"].share("toggle") == (1, 2) and components["top"].share("branch") == (0, 0)
-    assert tool.gateware_table(components)[-1] == "| all |  | 100.0 % of 2 | 50.0 % of 2 |"
+    assert components["Lane"].share("branch") == (2, 2) and components["Lane"].share("toggle") == (0, 0)
+    assert components["Top"].share("toggle") == (2, 3) and components["Top"].share("branch") == (0, 0)
+    assert tool.gateware_table(components)[-1] == "| all |  | 100.0 % of 2 | 66.7 % of 3 |"
 
 
 @pytest.mark.parametrize("tool", ["endurance"], indirect=True)

@@ -39,7 +39,8 @@ from ...firmware.protocol import (
     weight_item_words,
 )
 from ...rtl_gen.identity import gateware_identity
-from ..golden import Golden
+from ..golden import EVERYTHING, Golden
+from .instructions import with_noise
 from .streams import StreamSink, StreamSource, start
 
 LAST: Final = 1 << 32
@@ -133,13 +134,16 @@ class Host:
 
     def __init__(self, requests: Requests, answers: Answers, other: tuple[Network, EngineParameters] | None = None) -> None:
         self.network, self.parameters = other or example(int(os.environ["LANES"]), os.environ["WIDE"] == "1")
-        self.program = compile_network(self.network, self.parameters)
+        if other is None:
+            self.network = replace(self.network, seed=random.getrandbits(32))
+        compiled = compile_network(self.network, self.parameters)
+        self.program = replace(compiled, instructions=tuple(map(with_noise, compiled.instructions)))
         self.golden = Golden(self.network)
         self.image = Image.build(self.program, self.golden.weights())
         self.requests = requests
         self.answers = answers
         # Soon the upper bits of the step, which a request has once, change.
-        self.trained = random.choice((1, 2, 8000)) * (1 << STEP_BITS) - random.choice((3, 6))
+        self.trained = random.choice((1, 2, random.randrange(3, 1 << (32 - STEP_BITS)))) * (1 << STEP_BITS) - random.choice((3, 6))
 
     async def exchange(self, asks: Sequence[Ask]) -> list[list[int]]:
         """Send all requests at once; the words after word 0 of each answer, whose head must be right."""
@@ -284,6 +288,18 @@ async def refuses_samples_before_it_is_loaded(dut: Any) -> None:
     await host.exchange(
         [Ask(Command.TRAIN, 3, [0, 0, *inputs], Status.WRONG_LENGTH), Ask(Command.INFER, 0, [0, *inputs], Status.WRONG_LENGTH)]
     )
+    await host.load()
+    await host.train(2)
+    await host.compare()
+
+
+@cocotb.test
+async def a_load_leaves_nothing_of_registers_before(dut: Any) -> None:
+    host = await _open(dut)
+    for _ in range(4):
+        values = [random.getrandbits(32) for _ in Register]
+        await host.exchange([Ask(Command.WRITE, Space.REGISTERS, [0, *values], Status.DONE)])
+    await host.exchange([Ask(Command.WRITE, Space.REGISTERS, [Register.SKIP, EVERYTHING], Status.DONE)])
     await host.load()
     await host.train(2)
     await host.compare()

@@ -18,6 +18,7 @@ from ...rtl_gen.lane import Lane
 from ...rtl_gen.lane_array import LaneArray
 from ...rtl_gen.neurons import LIST_LATENCY, TOLD
 from .cycles import Cycles, engine_parameters, spread
+from .instructions import with_noise
 
 COMPLETE_SLACK = 3
 """Cycles that an instruction may seem to be under way after its last result is in a memory."""
@@ -251,6 +252,9 @@ class _Episode:
 
     def _draw(self) -> Instruction:
         """An instruction of a program, which often reads what the last one writes."""
+        return with_noise(self._plain())
+
+    def _plain(self) -> Instruction:
         parameters = self.parameters
         lanes = parameters.lanes
         op = random.choice((*ARRAY_OPS, *ARRAY_OPS, Op.ACTIVATE, Op.ACTIVATE, Op.DEVIATE, Op.ERROR, Op.SNAPSHOT, Op.PREDICT))

@@ -15,6 +15,7 @@ from ...rtl_gen.instruction import TAGS
 from ...rtl_gen.neurons import DRAIN, ERROR_DRAIN, LIST_LATENCY, NeuronUnit
 from ...rtl_gen.output_error import ERROR_BITS, OutputError
 from .cycles import Cycles, engine_parameters, spread, wrap
+from .instructions import with_noise
 
 OPS = (Op.ACTIVATE, Op.DEVIATE, Op.ERROR, Op.ACTIVATE, Op.SNAPSHOT, Op.DEVIATE, Op.PREDICT, Op.DIFFERENCE, Op.ERROR)
 TRIALS = 36
@@ -325,18 +326,20 @@ class _Unit:
             shift2 = random.randint(max(0, parameters.drive.magnitude_bits - bits - 2), SLOPE_FRACTION + parameters.drive.fraction)
         else:
             bits = min(bits, ERROR_BITS)
-        return Instruction(
-            op=op,
-            kind=kind,
-            first=first,
-            full=full,
-            rows=layer.width,
-            target=layer.neuron,
-            node=layer.node,
-            row=layer.row,
-            round=random.randint(0, max(1, parameters.drive_bits - self.magnitude_bits(op) - 3)),
-            round2=shift2,
-            bits=bits,
+        return with_noise(
+            Instruction(
+                op=op,
+                kind=kind,
+                first=first,
+                full=full,
+                rows=layer.width,
+                target=layer.neuron,
+                node=layer.node,
+                row=layer.row,
+                round=random.randint(0, max(1, parameters.drive_bits - self.magnitude_bits(op) - 3)),
+                round2=shift2,
+                bits=bits,
+            )
         )
 
     def magnitude_bits(self, op: Op) -> int:

@@ -2,6 +2,7 @@
 """Runs a cocotb bench on a gateware component, from inside a pytest test."""
 
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ from typing import Final, Literal
 import find_libpython
 import pytest
 from amaranth.back import verilog
+from amaranth.hdl import Fragment
 from amaranth.lib import wiring
 from cocotb_tools.check_results import get_results
 from cocotb_tools.runner import get_runner
@@ -26,6 +28,9 @@ Simulator = Literal["verilator", "icarus"]
 
 COVERAGE: Final = "FRENN_COVERAGE"
 """Environment variable: a folder in which a bench on Verilator leaves its Verilog and what it has covered, see ``bench/covered.py``."""
+
+CLASSES: Final = "classes.json"
+"""File there: the class of every component, by its place in the hierarchy."""
 
 SIMULATORS: Final[tuple[Simulator, ...]] = ("verilator", "icarus")
 
@@ -87,6 +92,7 @@ def run(
     covering = simulator == "verilator" and COVERAGE in os.environ
     if covering:
         arguments += ["--coverage-line", "--coverage-toggle"]
+        (build_dir / CLASSES).write_text(json.dumps(dict(_classes(Fragment.get(component, Technology.SIMULATION), name))))
     if simulator == "verilator" and shared:
         arguments += ["-LDFLAGS", " ".join(shared)]
     source = build_dir / f"{name}.v"
@@ -121,10 +127,18 @@ def run(
             print(f"the simulator ended with {error}")
     if covering:
         left = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=os.environ[COVERAGE]))
-        for path in (source, build_dir / "coverage.dat"):
+        for path in (source, build_dir / CLASSES, build_dir / "coverage.dat"):
             shutil.copy(path, left)
     if failed or not count:
         pytest.fail(f"{bench} on {simulator}: {failed} of {count} tests failed; rerun with --seed {seed}", pytrace=False)
+
+
+def _classes(fragment: Fragment, place: str) -> Iterator[tuple[str, str]]:
+    """Places in the hierarchy, and the class of the component that is there."""
+    yield place, type((fragment.origins or (fragment,))[0]).__name__
+    for inner, name, *_ in fragment.subfragments:
+        if name is not None:
+            yield from _classes(inner, f"{place}.{name}")
 
 
 def _awake(text: str) -> str:

@@ -17,22 +17,19 @@ from contextlib import contextmanager
 from functools import reduce
 from operator import or_
 from pathlib import Path
-from types import FrameType, ModuleType, SimpleNamespace
+from types import FrameType, ModuleType
 from typing import Any, Final
 from unittest.mock import patch
 
 from amaranth.back import rtlil
 from amaranth.hdl import (
-    Array,
     Assert,
     Assume,
     ClockDomain,
     DomainRenamer,
-    Elaboratable,
     EnableInserter,
     Fragment,
     Module,
-    Shape,
     ShapeLike,
     Signal,
     Value,
@@ -218,52 +215,14 @@ def ongoing(fsm: Any, *states: str) -> Value:
     return reduce(or_, (signal == fsm.encoding[state] for state in states))
 
 
-class AnyMemory(Elaboratable):
-    """Stands for `amaranth.lib.memory.Memory` with one write and one synchronous read port; what is read is left to the solver.
-
-    Attributes
-    ----------
-    read_data : Signal
-        To be driven.
-    """
-
-    def __init__(self, *, shape: ShapeLike, depth: int, init: object) -> None:
-        self.read_data = Signal(Shape.cast(shape).width)
-        address = range(depth)
-        self._write = SimpleNamespace(addr=Signal(address), data=Signal(shape), en=Signal())
-        self._read = SimpleNamespace(addr=Signal(address), data=Signal(shape), en=Signal(init=1))
-
-    def write_port(self) -> SimpleNamespace:
-        return self._write
-
-    def read_port(self) -> SimpleNamespace:
-        return self._read
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        m.d.comb += Value.cast(self._read.data).eq(self.read_data)
-        return m
+def within(address: Value, first: Value, count: Value) -> Value:
+    """Whether an address is one of so many from the first on."""
+    return (address >= first) & (address < first + count)
 
 
-class RegisterMemory(AnyMemory):
-    """The same with its rows as registers, so that claims can name them.
-
-    Attributes
-    ----------
-    rows : list of Signal
-    """
-
-    def __init__(self, *, shape: ShapeLike, depth: int, init: object) -> None:
-        super().__init__(shape=shape, depth=depth, init=init)
-        self.rows = [Signal.like(self.read_data, name=f"row{index}") for index in range(depth)]
-
-    def elaborate(self, platform: object) -> Module:
-        m = super().elaborate(platform)
-        with m.If(self._read.en):
-            m.d.sync += self.read_data.eq(Array(self.rows)[self._read.addr])
-        with m.If(self._write.en):
-            m.d.sync += Array(self.rows)[self._write.addr].eq(self._write.data)
-        return m
+def same(register: Value, value: Value) -> Value:
+    """Whether a register holds a value; behind its last one it begins again."""
+    return register == value[: len(register)]
 
 
 class Queue:

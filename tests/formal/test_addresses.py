@@ -9,31 +9,17 @@ from typing import Any
 
 import pytest
 from amaranth.hdl import Module, Mux, Signal, Value
-from frenn.firmware.formats import Format
 from frenn.firmware.isa import ARRAY_OPS, Op
-from frenn.firmware.parameters import EngineParameters
 from frenn.rtl_gen.drives import STREAMS
 from frenn.rtl_gen.instruction import TAGS
 from frenn.rtl_gen.issuer import LOOK, Issuer
 from frenn.rtl_gen.neurons import LIST_LATENCY
 from frenn.rtl_gen.pipeline import delay
 from proofs import Bench, ongoing, plant, prove, refute
+from small_engine import small_engine
 
 LANES = 4
-PARAMETERS = EngineParameters(
-    lanes=LANES,
-    weight=Format(True, 0, 4),
-    mac_weight=Format(True, 0, 4),
-    vector_bits=4,
-    accumulator_bits=16,
-    drive_bits=16,
-    update_shift=4,
-    broadcast_bits=5,
-    weight_depth=32,
-    neuron_depth=16,
-    row_depth=8,
-    program_depth=8,
-)
+PARAMETERS = small_engine(LANES)
 ROWS, COLUMNS = 3 * LANES, 7
 """Of the largest block: as a length has 12 bits whatever the block, more would be alike."""
 READ = 1 + LIST_LATENCY

@@ -13,7 +13,8 @@ from amaranth.hdl import Array, Cat, Mux, Signal, Value
 from frenn.firmware.framing import CREDIT_WORDS
 from frenn.rtl_gen.link_parameters import LinkParameters
 from frenn.rtl_gen.link_send import SEQUENCE_BITS, Sender
-from proofs import Bench, RegisterMemory, ongoing, plant, prove, refute
+from proofs import Bench, ongoing, plant, prove, refute
+from stand_ins import RegisterMemory
 
 WORDS = 4
 PARAMETERS = LinkParameters(frame_words=2, transmit_words=WORDS, receive_words=64, timeout_cycles=16, acknowledge_cycles=2)

@@ -126,7 +126,7 @@ def test_interlock(simulator: Simulator, seed: int, tmp_path: Path) -> None:
     _run(Interlock(), "interlock", simulator, seed, tmp_path)
 
 
-@pytest.mark.parametrize(("simulator", "step_bits"), [("icarus", 25), ("verilator", 12)])
+@pytest.mark.parametrize(("simulator", "step_bits"), [("icarus", 25), ("verilator", 43)])
 def test_performance(simulator: Simulator, seed: int, tmp_path: Path, step_bits: int) -> None:
     _run(
         PerformanceCounters(dict.fromkeys(NAMES[::3], step_bits), live=NAMES[2:4]),
