@@ -82,6 +82,8 @@ class InputReader(wiring.Component):
         # The unit is a count of zeros; so many are still to be pushed; more than inputs are left.
         counting, too_many = Signal(reset_less=True), Signal(reset_less=True)
         zeros = Signal(COUNT_BITS, reset_less=True)
+        # The unit is zero, and so as a count.
+        none, none_follow = Signal(reset_less=True), Signal(reset_less=True)
         ended = plain_register(m, self.ended, "ended_register")
         missing = Signal(reset_less=True)
         with m.If(self.i.valid & self.i.ready):
@@ -92,7 +94,9 @@ class InputReader(wiring.Component):
             with m.State("IDLE"), m.If(self.begin):
                 m.next = "LOAD"
             with m.State("LOAD"):
-                m.d.sync += unit.eq(Mux(self.wide, word.word_select(part[:1], 16), word.word_select(part, 8)))
+                chosen = Signal.like(unit)
+                m.d.comb += chosen.eq(Mux(self.wide, word.word_select(part[:1], 16), word.word_select(part, 8)))
+                m.d.sync += [unit.eq(chosen), none.eq(chosen == 0), none_follow.eq(chosen[:COUNT_BITS] == 0)]
                 with m.If(missing | (ended & (part == 0))):
                     m.d.sync += missing.eq(1)
                     m.next = "TELL"
@@ -103,12 +107,12 @@ class InputReader(wiring.Component):
             with m.State("ACT"):
                 m.d.comb += [self.push.eq(~counting), self.value.eq(unit)]
                 m.d.sync += [
-                    counting.eq(~counting & self.sparse & (unit == 0)),
+                    counting.eq(~counting & self.sparse & none),
                     zeros.eq(unit),
                     too_many.eq(counting & (unit[:COUNT_BITS] > left)),
                 ]
                 m.next = "LOAD"
-                with m.If(counting & (unit[:COUNT_BITS] != 0)):
+                with m.If(counting & ~none_follow):
                     m.next = "ZEROS"
                 with m.Elif(~counting & final):
                     m.next = "END"

@@ -490,9 +490,11 @@ class NeuronUnit(wiring.Component):
             with m.Elif(self.clear_changed & (self.sweep == sweep)):
                 m.d.sync += changed_in[sweep].eq(0)
 
+        # A cycle later than the error, which the drain outlasts.
+        erred = delay(m, error.error_valid & (error.error != 0), 1, "erred")
         with m.If(error_start & of_sample):
             m.d.sync += self.wrong.eq(0)
-        with m.Elif(error.error_valid & (error.error != 0) & of_sample):
+        with m.Elif(erred & of_sample):
             m.d.sync += self.wrong.eq(1)
         m.d.comb += [
             self.event_serial.eq(stepping | error.index_valid),

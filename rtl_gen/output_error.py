@@ -128,6 +128,8 @@ class OutputError(wiring.Component):
         m = Module()
         m.submodules.logit = logit = RoundSaturate(self.drive_bits, LOGIT_BITS + 1)
         m.d.comb += [logit.shift.eq(self.shift), logit.bits.eq(LOGIT_BITS)]
+        # Of the instruction, and as far away.
+        error_bits = delay(m, self.error_bits, 1, "error_bits")
         table = reciprocal_table().tolist()
 
         scanning, summing, subtracting, restart = Signal(), Signal(), Signal(), Signal()
@@ -244,7 +246,7 @@ class OutputError(wiring.Component):
             minus_one.eq(-one),
             under.eq(exact == minus_one),
             kept.eq(exact),
-            one.eq(1 << self.error_bits),
+            one.eq(1 << error_bits),
             taught.eq(position == self.label),
             target.eq(Mux(taught, one, 0)),
             exact.eq(target - delay(m, probability.result, 2, "subtrahend")),
@@ -275,7 +277,7 @@ class OutputError(wiring.Component):
                     wait.eq(wait + 1),
                     restart.eq(wait == logit.latency),
                     total.eq(0),
-                    probability.shift.eq(RECIPROCAL_FRACTION + TERM_FRACTION - self.error_bits),
+                    probability.shift.eq(RECIPROCAL_FRACTION + TERM_FRACTION - error_bits),
                 ]
                 with m.If(waited):
                     m.d.sync += largest_logit.eq(logit.result)

@@ -11,6 +11,9 @@ from amaranth.lib.wiring import In, Out
 from ..firmware.arithmetic import IntArray, round_half_up, saturate
 from .pipeline import delay, plain_register
 
+_COARSE: Final = 16
+"""Bits that a copy of the shift serves."""
+
 
 class RoundSaturate(wiring.Component):
     """Drop fraction bits to nearest, ties up, then saturate symmetrically.
@@ -22,7 +25,7 @@ class RoundSaturate(wiring.Component):
     shift : In, 6
         Fraction bits to drop; may exceed ``input_bits``. Stable from the cycle before the first value while values are under way.
     bits : In, 5
-        Magnitude bits of the result, less than ``output_bits``. Stable while values are under way.
+        Magnitude bits of the result, less than ``output_bits``. Stable from the cycle before the first value while values are under way.
     result : Out, signed(output_bits)
     saturated : Out
         The result was clipped.
@@ -54,21 +57,25 @@ class RoundSaturate(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        # Copies of its own: each drives a register for every bit of the value.
-        shift = delay(m, self.shift, 1, "shift", replica=True)
+        # Copies of its own, since each drives a register for every bit of the value; where many bits are chosen from many, several.
+        shift, bits = delay(m, self.shift, 1, "shift", replica=True), delay(m, self.bits, 1, "bits", replica=True)
+        places = range(0, self.input_bits + 1, _COARSE)
+        turns = [Cat(Const(0, 3), delay(m, self.shift[3:], 1, f"coarse_shift_{low}", replica=True)) for low in places]
+        wide = Cat(Const(0, 1), self.value).as_signed()
         # One bit is kept below the point: it is the half that decides the rounding.
         width = self.input_bits + 1
         coarse = Signal(signed(width), reset_less=True)
         fine = Signal(signed(width), reset_less=True)
         rounded = Signal(signed(width), reset_less=True)
         m.d.sync += [
-            coarse.eq(Cat(Const(0, 1), self.value).as_signed() >> Cat(Const(0, 3), shift[3:])),
+            coarse.eq(Cat((wide >> turn)[low : low + _COARSE] for turn, low in zip(turns, places, strict=True))),
             fine.eq(coarse >> shift[:3]),
             rounded.eq((fine >> 1) + fine[0]),
         ]
         # With a limit of 2^bits - 1 only the bits from there on tell what does not fit, and that of -2^bits alone those below.
-        beyond = Signal(width, reset_less=True)
-        m.d.sync += beyond.eq(Cat(self.bits <= place for place in range(width)))
+        # What is always beyond starts so, and takes no register.
+        beyond = Signal(width, reset_less=True, init=-1)
+        m.d.sync += beyond.eq(Cat(bits <= place for place in range(width)))
         parts = [(rounded[low : low + 8], beyond[low : low + 8]) for low in range(0, width, 8)]
         ones, zeros, below = (Signal(len(parts), reset_less=True, name=name) for name in ("ones", "zeros", "below"))
         kept, result = Signal(signed(self.output_bits), reset_less=True), Signal(signed(self.output_bits), reset_less=True)
@@ -85,7 +92,7 @@ class RoundSaturate(wiring.Component):
             over.eq(~negative & ones.any()),
             under.eq(negative & (zeros.any() | ~below.any())),
             result.eq(kept),
-            limit.eq(Cat(self.bits > place for place in range(self.output_bits - 1))),
+            limit.eq(Cat(bits > place for place in range(self.output_bits - 1))),
             plain_register(m, self.saturated, "saturated_register").eq(over | under),
             rounded_result.eq(result),
         ]

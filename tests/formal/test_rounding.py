@@ -53,7 +53,7 @@ def test_every_value(tmp_path: Path, input_bits: int, output_bits: int) -> None:
         ("rounded.eq((fine >> 1) + fine[0])", "rounded.eq((fine >> 1) + (fine[0] & ~fine[-1]))", RESULT),
         ("negative & (zeros.any() | ~below.any())", "negative & zeros.any()", RESULT),
         ("rounded_result.eq(-limit)", "rounded_result.eq(~limit)", RESULT),
-        ("Cat(Const(0, 3), shift[3:])", "Cat(Const(0, 3), shift[3:5])", RESULT),
+        ("Cat(Const(0, 3), delay(m, self.shift[3:], 1,", "Cat(Const(0, 3), delay(m, self.shift[3:5], 1,", RESULT),
         ('"saturated_register").eq(over | under)', '"saturated_register").eq(over)', FLAG),
     ],
     ids=["truncates", "ties to zero", "lowest value passes", "asymmetric", "long shift", "flag"],
