@@ -150,14 +150,13 @@ def component(module: str, classes: Mapping[str, str]) -> str:
 
 def lines_of_python(folder: Path) -> dict[str, Any]:
     """What coverage.py says of each file, by its name in the repository."""
-    environment = {**os.environ, "COVERAGE_FILE": str(folder / ".coverage")}
-    coverage = [sys.executable, "-m", "coverage"]
-    if any(folder.glob(".coverage.*")):
-        subprocess.run([*coverage, "combine", "-q", "--keep"], cwd=ROOT, env=environment, check=True)
-    if not (folder / ".coverage").exists():
+    parts, whole, report = sorted(map(str, folder.glob(".coverage*"))), folder / "python.data", folder / "python.json"
+    if not parts:
         return {}
-    report = folder / "python.json"
-    subprocess.run([*coverage, "json", "-q", "-o", str(report)], cwd=ROOT, env=environment, check=True)
+    # A report of coverage.py takes in, and removes, files whose names begin as that of its data.
+    for words in (["combine", "--keep", *parts], ["json", "-o", str(report)]):
+        command = [sys.executable, "-m", "coverage", words[0], "-q", f"--data-file={whole}", *words[1:]]
+        subprocess.run(command, cwd=ROOT, check=True)
     files = json.loads(report.read_bytes())["files"]
     return {re.sub(r".*?((firmware|rtl_gen|sim|host)/[^/]+(/[^/]+)?\.py)$", r"\1", name): file for name, file in files.items()}
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from frenn.firmware.compiler import Program, compile_network, joint_requirements
 from frenn.firmware.counters import GOLDEN
+from frenn.firmware.endpoint import REQUEST_FRAMES
 from frenn.firmware.errors import FrennError
 from frenn.firmware.network import Network, load_network
 from frenn.firmware.parameters import EngineParameters
@@ -169,7 +170,7 @@ def test_what_framing_and_protocol_cost(packing: str) -> None:
     # One begins where the upper bits of the step change. Frames and requests grow while the network is loaded.
     fewest = sum(fewest_requests(part) for part in (sizes[:51], sizes[51:]))
     assert fewest <= requests <= 1.5 * fewest
-    assert there.frames * 256 * 4 >= there.packets and there.frames <= 8 * requests
+    assert there.frames * 256 * 4 >= there.packets and there.frames <= REQUEST_FRAMES * requests
     assert there.framing == 10 * there.frames and back.framing == 10 * requests
     units = count * network.widths[0] if packing == "dense" else 4 * (sum(sizes) - count)
     # A label is a byte and a result two.
