@@ -92,8 +92,8 @@ def test_a_whole_epoch_of_digits_over_a_line_that_is_bad_and_cut(pytestconfig: p
     with open_driver(line, program, 5) as driver:
         driver.load(network.initial_weights())
         (mine,) = training.epochs(driver, network, dataset, lambda count: None)
+        print(f"{line.cycles} cycles, {line.carried} bytes, {line.injected}")
     (theirs,) = training.epochs(CompiledGolden(network), network, dataset, lambda count: None)
-    print(f"{line.cycles} cycles, {line.carried} bytes, {line.injected}")
     assert mine.differences(theirs, network) == [] and mine.training["trained"] == len(dataset.train_labels)
     assert all(line.injected.values())
 
