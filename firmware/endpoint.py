@@ -160,8 +160,10 @@ class Endpoint:
         self._outstanding = 0
         self._peer_credit = 0
         self._polling = False
-        # For each poll that has not been answered, the number behind the last frame that was sent before it.
-        self._polled: deque[int] = deque()
+        # Polls without an answer, and the number behind the last frame that was sent before them. When the next one goes after other
+        # frames, they or their answers are taken for lost.
+        self._polls = 0
+        self._polled = 0
         self._deadline = self._silent_at = now + self._patience
         self._expected = 0
         self._partial: list[bytes] = []
@@ -281,7 +283,9 @@ class Endpoint:
             self._back_off()
             self._deadline = now + self._patience
             self.statistics.polls += 1
-            self._polled.append((self._base + len(self._unacknowledged)) % SEQUENCES)
+            sent = (self._base + len(self._unacknowledged)) % SEQUENCES
+            self._polls = self._polls + 1 if self._polled == sent else 1
+            self._polled = sent
             frames.append(self._encode(Kind.POLL))
         while (self._again or self._packets) and not self._polling and len(self._unacknowledged) < WINDOW:
             payload, kind = self._again[0] if self._again else self._first()
@@ -386,8 +390,8 @@ class Endpoint:
         self._peer_credit = header.credit
         if count:
             self._base = header.acknowledge
-            while self._polled and (self._polled[0] - self._base) % SEQUENCES > WINDOW:
-                self._polled.popleft()
+            if (self._polled - self._base) % SEQUENCES > WINDOW:
+                self._polls = 0
             for _ in range(min(count, len(self._unacknowledged))):
                 self._arrived(self._sent_at.popleft(), len(self._unacknowledged.popleft()[0]), now)
                 count -= 1
@@ -396,9 +400,11 @@ class Endpoint:
                 self._again.popleft()
         if header.kind & Kind.REPEAT:
             self._polling = False
-            if self._initiator and self._polled and self._polled.popleft() == header.acknowledge:
-                # All that was sent before the poll had come: what was sent behind it is under way, and nobody misses it.
-                return
+            if self._initiator and self._polls:
+                self._polls -= 1
+                if self._polled == header.acknowledge:
+                    # All that was sent before the poll had come: what was sent behind it is under way, and nobody misses it.
+                    return
             if self._initiator and self._unacknowledged:
                 self._carried *= MEMORY
                 self._losses = MEMORY * self._losses + 1
