@@ -54,6 +54,8 @@ SHORTEST: Final = 1 / 20
 """Part of its timeout below which an initiator's patience does not fall."""
 LONGEST: Final = 10
 """Multiple of its timeout above which it does not rise."""
+LATE: Final = 32
+"""Acknowledgements that are all late before one of them tells of a line that has become slower."""
 BACKOFF: Final = 8
 """Largest factor by which polls that nothing answers grow apart."""
 
@@ -151,6 +153,9 @@ class Endpoint:
         self._opening = now
         self._delay: float | None = None
         self._deviation = 0.0
+        # When the other end was last polled, and the acknowledgements since one that needed no poll.
+        self._asked_at = now
+        self._late = 0
         self._backoff = 1
         # Bytes that have come over and frames that were lost, earlier ones counting less.
         self._carried = FIRST_SPAN
@@ -280,7 +285,7 @@ class Endpoint:
             self._polling = False
         elif now >= self._deadline:
             self._polling = True
-            self._back_off()
+            self._back_off(now)
             self._deadline = now + self._patience
             self.statistics.polls += 1
             sent = (self._base + len(self._unacknowledged)) % SEQUENCES
@@ -310,7 +315,7 @@ class Endpoint:
         if frames or not self.awaiting:
             self._silent_at = max(self._silent_at, now + self._patience)
         elif now >= self._silent_at:
-            self._back_off()
+            self._back_off(now)
             self._silent_at = now + self._patience
             self._reply = self._repeat = True
             self.statistics.polls += 1
@@ -318,7 +323,8 @@ class Endpoint:
             frames.append(self._encode(Kind(0)))
         return b"".join(frames)
 
-    def _back_off(self) -> None:
+    def _back_off(self, now: float) -> None:
+        self._asked_at = now
         if self._initiator:
             self._backoff = min(2 * self._backoff, BACKOFF)
 
@@ -328,7 +334,11 @@ class Endpoint:
         if not self._initiator:
             return
         self._carried += FRAME_BYTES + size
-        if sent is not None and self._delay is not None:
+        if sent is None or self._delay is None:
+            return
+        # One that came after a poll tells when the poll came over, unless none comes without.
+        self._late = self._late + 1 if sent < self._asked_at else 0
+        if self._late % LATE == 0:
             # One that waited for an interruption of the line to end tells little of the next ones.
             delay = min(now - sent, self._usual)
             self._deviation += (abs(delay - self._delay) - self._deviation) / 4

@@ -4,7 +4,7 @@
 from functools import reduce
 from operator import or_
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, ValueLike
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -63,15 +63,25 @@ class Device(wiring.Component):
         if self.line:
             m.d.comb += [control.framing_error.eq(self.framing_error), control.overrun.eq(self.overrun)]
         m.submodules.requests = requests = HalfRegister(PACKET)
-        m.submodules.answers = answers = StreamRegister(PACKET)
+        # Answers to requests and results of samples meet behind registers: they are chosen among many words far apart.
+        m.submodules.answers = answers = HalfRegister(PACKET)
+        m.submodules.results = results = HalfRegister(PACKET)
+        m.submodules.leaving = leaving = StreamRegister(PACKET)
         connect(m, flipped(self.request), requests.i)
-        connect(m, answers.o, flipped(self.answer))
+        connect(m, leaving.o, flipped(self.answer))
+        # What is answered before a sample leaves before its result, and what is answered behind it waits for that.
+        m.d.comb += [
+            leaving.i.valid.eq(answers.o.valid | results.o.valid),
+            leaving.i.payload.eq(Mux(answers.o.valid, answers.o.payload, results.o.payload)),
+            answers.o.ready.eq(leaving.i.ready),
+            results.o.ready.eq(leaving.i.ready & ~answers.o.valid),
+        ]
         request = requests.o
         word, last = request.payload.data, request.payload.last
 
         command, tag, argument = Signal(8, reset_less=True), Signal(8, reset_less=True), Signal(16, reset_less=True)
-        # A request has one fault at the most.
-        faults: dict[Status, Signal] = {code: Signal(name=f"fault_{code.name.lower()}") for code in Status if code != Status.DONE}
+        # A request has one fault at the most. Each place that finds one tells it in a register of its own: they meet a cycle later.
+        found_faults: dict[Status, list[Signal]] = {code: [] for code in Status if code != Status.DONE}
         status = Signal(16, reset_less=True)
         address, count = Signal(32, reset_less=True), Signal(16, reset_less=True)
         step, label = Signal(32, reset_less=True), Signal(INDEX_BITS, reset_less=True)
@@ -118,8 +128,11 @@ class Device(wiring.Component):
         # The argument decoded: there are many bits of it, and much hangs on them.
         in_space = {space: Signal(name=f"in_{space.name.lower()}", reset_less=True) for space in Space}
         m.d.sync += [flag.eq(argument == space) for space, flag in in_space.items()]
-        writable = Signal(reset_less=True)
-        m.d.sync += writable.eq(in_space[Space.PROGRAM] | in_space[Space.WEIGHTS] | in_space[Space.REGISTERS])
+        writable, readable = Signal(reset_less=True), Signal(reset_less=True)
+        m.d.sync += [
+            writable.eq(in_space[Space.PROGRAM] | in_space[Space.WEIGHTS] | in_space[Space.REGISTERS]),
+            readable.eq(in_space[Space.WEIGHTS] | in_space[Space.STATES] | in_space[Space.DEVIATIONS] | in_space[Space.COUNTERS]),
+        ]
         sizes = {
             Space.PROGRAM: parameters.program_depth,
             Space.WEIGHTS: parameters.weight_depth,
@@ -204,10 +217,16 @@ class Device(wiring.Component):
 
         m.d.sync += engine.input_push.eq(reader.push)
 
+        def refuse(code: Status, when: ValueLike = 1) -> None:
+            """Tell a fault; the answer is the next state, or a later one."""
+            fault = Signal(name=f"{code.name.lower()}_{len(found_faults[code])}", reset_less=True)
+            found_faults[code].append(fault)
+            m.d.sync += fault.eq(when)
+
         def finish(code: Status) -> None:
             """End the request in the cycle in which its word is taken: answer, or read on to its end."""
             m.d.comb += request.ready.eq(1)
-            m.d.sync += faults[code].eq(1)
+            refuse(code)
             with m.If(last):
                 m.next = "ANSWER"
             with m.Else():
@@ -247,8 +266,7 @@ class Device(wiring.Component):
             with m.State("HEAD"):
                 m.d.comb += request.ready.eq(1)
                 m.d.sync += [command.eq(word[:8]), tag.eq(word[8:16]), argument.eq(word[16:])]
-                m.d.sync += [part.eq(0), high.eq(0), *(fault.eq(0) for fault in faults.values())]
-                m.d.sync += [ended.eq(last), later.eq(0)]
+                m.d.sync += [part.eq(0), high.eq(0), ended.eq(last), later.eq(0)]
                 with m.If(request.valid):
                     m.next = "DECODE"
             with m.State("DECODE"):
@@ -259,14 +277,14 @@ class Device(wiring.Component):
                     m.next = "COMMAND"
                 with m.Elif(kinds[Command.HELLO]):
                     with m.If(~ended):
-                        m.d.sync += faults[Status.WRONG_LENGTH].eq(1)
+                        refuse(Status.WRONG_LENGTH)
                         m.next = "DISCARD"
                 with m.Elif(~known):
-                    m.d.sync += faults[Status.UNKNOWN_COMMAND].eq(1)
+                    refuse(Status.UNKNOWN_COMMAND)
                     with m.If(~ended):
                         m.next = "DISCARD"
                 with m.Elif(ended):
-                    m.d.sync += faults[Status.WRONG_LENGTH].eq(1)
+                    refuse(Status.WRONG_LENGTH)
                 with m.Elif(training):
                     m.next = "STEP"
                 with m.Elif(kinds[Command.INFER]):
@@ -351,10 +369,10 @@ class Device(wiring.Component):
                 m.next = "CHECK COUNT"
             with m.State("CHECK COUNT"):
                 m.next = "ANSWER"
-                with m.If(~(in_space[Space.WEIGHTS] | in_space[Space.STATES] | in_space[Space.DEVIATIONS] | in_space[Space.COUNTERS])):
-                    m.d.sync += faults[Status.UNKNOWN_SPACE].eq(1)
+                with m.If(~readable):
+                    refuse(Status.UNKNOWN_SPACE)
                 with m.Elif(over):
-                    m.d.sync += faults[Status.BAD_ADDRESS].eq(1)
+                    refuse(Status.BAD_ADDRESS)
 
             with m.State("STEP"):
                 m.d.comb += request.ready.eq(1)
@@ -381,11 +399,9 @@ class Device(wiring.Component):
                 m.d.comb += reader.begin.eq(1)
                 m.next = "INPUTS"
                 with m.If(wrong_label | wrong_rate | ended):
-                    m.d.sync += [
-                        faults[Status.BAD_LABEL].eq(wrong_label),
-                        faults[Status.BAD_RATE].eq(~wrong_label & wrong_rate),
-                        faults[Status.WRONG_LENGTH].eq(~wrong_label & ~wrong_rate),
-                    ]
+                    refuse(Status.BAD_LABEL, wrong_label)
+                    refuse(Status.BAD_RATE, ~wrong_label & wrong_rate)
+                    refuse(Status.WRONG_LENGTH, ~wrong_label & ~wrong_rate)
                     m.next = "DISCARD"
                     with m.If(ended):
                         m.next = "ANSWER"
@@ -395,7 +411,8 @@ class Device(wiring.Component):
                 with m.If(reader.done):
                     m.next = "RUN"
                 with m.If(reader.short | reader.beyond):
-                    m.d.sync += [faults[Status.WRONG_LENGTH].eq(reader.short), faults[Status.BAD_RUN].eq(reader.beyond)]
+                    refuse(Status.WRONG_LENGTH, reader.short)
+                    refuse(Status.BAD_RUN, reader.beyond)
                     m.next = "DISCARD"
                     with m.If(reader.ended):
                         m.next = "ANSWER"
@@ -422,11 +439,18 @@ class Device(wiring.Component):
                 with m.If(request.valid & last):
                     m.next = "ANSWER"
 
+            faults: dict[Status, Signal] = {}
+            for code, found_by in found_faults.items():
+                faults[code] = Signal(name=f"fault_{code.name.lower()}", reset_less=True)
+                m.d.sync += faults[code].eq(Cat(*found_by).any())
             # Nothing is answered before the sample that the engine works on.
             answer, answering = Signal(PACKET), Signal()
-            answer_ready = answers.i.ready & ~pending
+            may_answer = ~(pending | results.o.valid)
+            answer_ready = answers.i.ready & may_answer
             body = Signal()
             with m.State("ANSWER"):
+                m.next = "CHOOSE STATUS"
+            with m.State("CHOOSE STATUS"):
                 m.d.sync += [
                     status.eq(reduce(or_, (Mux(fault, code, 0) for code, fault in faults.items()))),
                     body.eq(~Cat(*faults.values()).any() & (kinds[Command.HELLO] | (kinds[Command.READ] & (count != 0)))),
@@ -513,7 +537,9 @@ class Device(wiring.Component):
                         with m.If(answer.last):
                             m.next = "HEAD"
 
-        m.d.comb += [answers.i.valid.eq(answering & ~pending), answers.i.payload.eq(answer)]
+        with m.If(requests_read.ongoing("HEAD")):
+            m.d.sync += [flag.eq(0) for found_by in found_faults.values() for flag in found_by]
+        m.d.comb += [answers.i.valid.eq(answering & may_answer), answers.i.payload.eq(answer)]
         began = Signal(2)
         coming = reduce(or_, map(requests_read.ongoing, ("STEP", "LABEL", "CHECK LABEL", "INPUTS")))
         coming |= requests_read.ongoing("HEAD") & ~request.valid
@@ -537,18 +563,18 @@ class Device(wiring.Component):
                         m.next = "SAMPLE"
             with m.State("STATUS"):
                 m.d.comb += [
-                    answers.i.valid.eq(1),
-                    answers.i.payload.data.eq(Cat(running["head"][:8] | ANSWER, running["head"][8:], Const(Status.DONE, 16))),
-                    answers.i.payload.last.eq(0),
-                    control.waiting.eq(~answers.i.ready),
+                    results.i.valid.eq(1),
+                    results.i.payload.data.eq(Cat(running["head"][:8] | ANSWER, running["head"][8:], Const(Status.DONE, 16))),
+                    results.i.payload.last.eq(0),
+                    control.waiting.eq(~results.i.ready),
                 ]
-                with m.If(answers.i.ready):
+                with m.If(results.i.ready):
                     m.next = "SAMPLE"
             with m.State("SAMPLE"):
                 result = Cat(engine.prediction, Const(Status.DONE, 31 - INDEX_BITS), engine.wrong & running["training"])
-                m.d.comb += [answers.i.valid.eq(1), answers.i.payload.data.eq(result), answers.i.payload.last.eq(running["final"])]
-                m.d.comb += control.waiting.eq(~answers.i.ready)
-                with m.If(answers.i.ready):
+                m.d.comb += [results.i.valid.eq(1), results.i.payload.data.eq(result), results.i.payload.last.eq(running["final"])]
+                m.d.comb += control.waiting.eq(~results.i.ready)
+                with m.If(results.i.ready):
                     m.d.sync += pending.eq(0)
                     m.next = "IDLE"
         return m

@@ -42,7 +42,8 @@ class InputReader(wiring.Component):
     ended : Out
         With any of them: the last word that was taken was its packet's last.
 
-    Latency 1 cycle. `unit_cycles` for a unit of a word, one for a zero that a count tells of, and two at the end.
+    Latency 1 cycle. `unit_cycles` for a unit of a word, one for a zero that a count tells of or for a count of none, and two at the
+    end.
     """
 
     unit_cycles: Final = 2
@@ -82,8 +83,8 @@ class InputReader(wiring.Component):
         # The unit is a count of zeros; so many are still to be pushed; more than inputs are left.
         counting, too_many = Signal(reset_less=True), Signal(reset_less=True)
         zeros = Signal(COUNT_BITS, reset_less=True)
-        # The unit is zero, and so as a count.
-        none, none_follow = Signal(reset_less=True), Signal(reset_less=True)
+        # The unit before was zero; zeros are still to be pushed.
+        none, some = Signal(reset_less=True), Signal(reset_less=True)
         ended = plain_register(m, self.ended, "ended_register")
         missing = Signal(reset_less=True)
         with m.If(self.i.valid & self.i.ready):
@@ -96,32 +97,37 @@ class InputReader(wiring.Component):
             with m.State("LOAD"):
                 chosen = Signal.like(unit)
                 m.d.comb += chosen.eq(Mux(self.wide, word.word_select(part[:1], 16), word.word_select(part, 8)))
-                m.d.sync += [unit.eq(chosen), none.eq(chosen == 0), none_follow.eq(chosen[:COUNT_BITS] == 0)]
+                m.d.sync += unit.eq(chosen)
                 with m.If(missing | (ended & (part == 0))):
                     m.d.sync += missing.eq(1)
                     m.next = "TELL"
                 with m.Elif(self.i.valid):
                     m.d.comb += self.i.ready.eq(final_part)
-                    m.d.sync += [part.eq(Mux(final_part, 0, part + 1)), final_part.eq(Mux(self.wide, ~part[0], part == 2))]
+                    m.d.sync += [
+                        part.eq(Mux(final_part, 0, part + 1)),
+                        final_part.eq(Mux(self.wide, ~part[0], part == 2)),
+                        counting.eq(~counting & self.sparse & none),
+                    ]
                     m.next = "ACT"
             with m.State("ACT"):
                 m.d.comb += [self.push.eq(~counting), self.value.eq(unit)]
                 m.d.sync += [
-                    counting.eq(~counting & self.sparse & none),
+                    none.eq(unit == 0),
                     zeros.eq(unit),
+                    some.eq(unit[:COUNT_BITS] != 0),
                     too_many.eq(counting & (unit[:COUNT_BITS] > left)),
                 ]
                 m.next = "LOAD"
-                with m.If(counting & ~none_follow):
+                with m.If(counting):
                     m.next = "ZEROS"
-                with m.Elif(~counting & final):
+                with m.Elif(final):
                     m.next = "END"
             with m.State("ZEROS"):
-                m.d.comb += self.push.eq(1)
+                m.d.comb += self.push.eq(some)
                 m.d.sync += zeros.eq(zeros - 1)
-                with m.If(final):
+                with m.If(some & final):
                     m.next = "END"
-                with m.Elif(zeros == 1):
+                with m.Elif(~some | (zeros == 1)):
                     m.next = "LOAD"
             with m.State("END"):
                 m.d.comb += self.i.ready.eq(part != 0)
@@ -136,6 +142,6 @@ class InputReader(wiring.Component):
                 left.eq(self.inputs),
                 final.eq(~self.inputs[1:].any()),
                 missing.eq(~self.inputs.any()),
-                *(flag.eq(0) for flag in (part, final_part, counting, too_many, ended)),
+                *(flag.eq(0) for flag in (part, final_part, counting, none, too_many, ended)),
             ]
         return m

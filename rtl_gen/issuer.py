@@ -303,6 +303,9 @@ class Issuer(wiring.Component):
         issue, last, go = Signal(), Signal(), Signal()
         issued, gone = Signal(), Signal()
         single = Signal(reset_less=True)
+        # Of a list that was followed: whether a pair was issued, and whether one alone is left, known a cycle late.
+        some_issued, one_left = Signal(reset_less=True), Signal(reset_less=True)
+        m.d.sync += one_left.eq(length == next_inner)
         next_block, moved = Signal(), Signal()
         m.d.sync += [issued.eq(issue), gone.eq(go), moved.eq(next_block)]
         with m.If(next_block):
@@ -350,7 +353,7 @@ class Issuer(wiring.Component):
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.issuing.eq(0)
-                m.d.sync += [inner.eq(0), next_inner.eq(1), needed.eq(3), empty.eq(0), look.eq(LOOK - 2)]
+                m.d.sync += [inner.eq(0), next_inner.eq(1), needed.eq(3), empty.eq(0), look.eq(LOOK - 2), some_issued.eq(0)]
                 with m.If(self.start):
                     m.next = "BEGIN"
             with m.State("BEGIN"):
@@ -369,7 +372,7 @@ class Issuer(wiring.Component):
             with m.State("REST"):
                 m.d.sync += [
                     inner_left.eq(length - inner),
-                    single.eq(length == next_inner),
+                    single.eq(one_left),
                     skipped_sources.eq(now.columns - length),
                 ]
                 m.next = "RUN"
@@ -384,11 +387,11 @@ class Issuer(wiring.Component):
                 m.d.sync += lead.eq(self.length >= needed)
                 m.d.comb += issue.eq(lead)
                 with m.If(issue):
-                    m.d.sync += [inner.eq(inner + 1), next_inner.eq(next_inner + 1), needed.eq(needed + 1)]
+                    m.d.sync += [inner.eq(inner + 1), next_inner.eq(next_inner + 1), needed.eq(needed + 1), some_issued.eq(1)]
                 with m.If(~list_follows):
                     m.d.comb += issue.eq(0)
                     m.next = "BLOCK"
-                    with m.If(inner != 0):
+                    with m.If(some_issued):
                         m.next = "REST"
                 m.d.sync += self.event_waits_walk.eq(~issue)
             with m.State("CHOOSE"):
@@ -431,7 +434,9 @@ class Issuer(wiring.Component):
         with m.If(issued & transposed):
             m.d.sync += [forward_hold.eq(max(later + SUM_LATENCY, 0)), transposed_hold.eq(SUM_LATENCY)]
 
-        # What is complete: every command is out, and the last one has arrived.
+        # What is complete: every command is out, and the last one has arrived. Rows stand when the last command of a block goes.
+        chain_drain = Signal(range(forward_drain + lanes), reset_less=True)
+        m.d.sync += chain_drain.eq(forward_drain - 1 + rows)
         for tag in range(TAGS):
             target = Signal(range(parameters.neuron_depth), name=f"target_{tag}", reset_less=True)
             shift = Signal(6, name=f"shift_{tag}", reset_less=True)
@@ -448,7 +453,7 @@ class Issuer(wiring.Component):
             with m.Elif((drain == 0) & ~((self.issuing | gone) & here)):
                 m.d.sync += pending.eq(0)
             with m.If(gone & here):
-                m.d.sync += drain.eq(Mux(forward, forward_drain - 1 + rows, Mux(transposed, transposed_drain - 1, update_drain - 1)))
+                m.d.sync += drain.eq(Mux(forward, chain_drain, Mux(transposed, transposed_drain - 1, update_drain - 1)))
             with m.Elif(drain != 0):
                 m.d.sync += drain.eq(drain - 1)
             m.d.comb += self.complete[tag].eq(~pending)

@@ -224,6 +224,8 @@ class NeuronUnit(wiring.Component):
         drain = Signal(range(DRAIN + 1))
         m.submodules.error = error = OutputError(parameters.drive_bits, read_latency=1 + Drives.latency)
         erring = Signal()
+        # A copy near to the addresses that it chooses.
+        error_reads = Signal(attrs=REPLICA)
         m.d.comb += [
             self.reading.eq(walking | erring),
             stepping.eq(walking & (ahead | ~following)),
@@ -264,6 +266,7 @@ class NeuronUnit(wiring.Component):
                 of_sweep.eq(self.sweep),
                 walking.eq(serial),
                 erring.eq(~serial),
+                error_reads.eq(~serial),
                 activating.eq(decoded[Op.ACTIVATE]),
                 deviating.eq(decoded[Op.DEVIATE]),
                 copying.eq(decoded[Op.SNAPSHOT]),
@@ -287,10 +290,10 @@ class NeuronUnit(wiring.Component):
         with m.If(error.done & of_sample):
             m.d.sync += prediction.eq(error.prediction)
         with m.If(error.done):
-            m.d.sync += [erring.eq(0), drain.eq(ERROR_DRAIN)]
+            m.d.sync += [erring.eq(0), error_reads.eq(0), drain.eq(ERROR_DRAIN)]
         error_address = Signal(range(depth), reset_less=True)
         m.d.sync += error_address.eq(instruction.target + error.index)
-        m.d.comb += drives.read_address.eq(Mux(erring, error_address, walk))
+        m.d.comb += drives.read_address.eq(Mux(error_reads, error_address, walk))
 
         m.submodules.first_round = first_round = RoundSaturate(
             parameters.drive_bits, max(parameters.pre_activation.width, parameters.drive.width, LOGIT_BITS + 1)

@@ -201,8 +201,9 @@ class OutputError(wiring.Component):
         summed, summed_last = delay(m, Cat(rounded, rounded_last), 5, "term")
 
         # The sum: after the second pass it is halved until it lies in [1, 2), and its leading bits address the table.
-        total = Signal(TERM_FRACTION + CLASS_BITS + 1, reset_less=True)
-        large = Signal(reset_less=True)
+        # It is made in a register of its own, so that no choice stands behind the adder.
+        gathered = Signal(TERM_FRACTION + CLASS_BITS + 1, reset_less=True)
+        total, large, halving = Signal.like(gathered), Signal(reset_less=True), Signal(reset_less=True)
         reciprocal = Signal(RECIPROCAL_FRACTION + 1, reset_less=True)
         # The table in logic: its eighths first, then one of them.
         index = total[TERM_FRACTION - RECIPROCAL_INDEX_BITS : TERM_FRACTION]
@@ -210,7 +211,7 @@ class OutputError(wiring.Component):
         eighths = [Signal(RECIPROCAL_FRACTION + 1, reset_less=True, name=f"eighth_{number}") for number in range(8)]
         m.d.sync += [eighth.eq(Array(table[number * size : (number + 1) * size])[index[:-3]]) for number, eighth in enumerate(eighths)]
         with m.If(summing & summed):
-            m.d.sync += total.eq(total + term)
+            m.d.sync += gathered.eq(gathered + term)
 
         # Third pass.
         m.submodules.probability = probability = RoundSaturate(TERM_FRACTION + RECIPROCAL_FRACTION + 2, ERROR_BITS + 3)
@@ -276,7 +277,8 @@ class OutputError(wiring.Component):
                     sample.eq(largest),
                     wait.eq(wait + 1),
                     restart.eq(wait == logit.latency),
-                    total.eq(0),
+                    gathered.eq(0),
+                    halving.eq(0),
                     probability.shift.eq(RECIPROCAL_FRACTION + TERM_FRACTION - error_bits),
                 ]
                 with m.If(waited):
@@ -285,7 +287,9 @@ class OutputError(wiring.Component):
             with m.State("SUM"), m.If(summed_last):
                 m.next = "LOOK"
             with m.State("LOOK"):
-                m.d.sync += large.eq(total[TERM_FRACTION + 1 :].any())
+                m.d.sync += [large.eq(Mux(halving, total, gathered)[TERM_FRACTION + 1 :].any()), halving.eq(1)]
+                with m.If(~halving):
+                    m.d.sync += total.eq(gathered)
                 m.next = "HALVE"
             with m.State("HALVE"):
                 m.next = "LOOK"

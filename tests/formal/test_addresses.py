@@ -117,6 +117,8 @@ def build(component: Any = Issuer) -> Bench:
     bench.claim("nothing is read at the start", ~at("BEGIN") | ((place == 0) & (done == 0)))
     bench.claim("nor before a length is known", ~at("LIST") | (place == 0))
     bench.claim("the source after the next is known", ~at("BEGIN", "FOLLOW", "REST") | (inner["next_inner"] == place + 1))
+    bench.claim("it is known whether one was issued", ~at("BEGIN", "FOLLOW", "REST") | (inner["some_issued"] == (place != 0)))
+    bench.claim("it is known whether one is left", ~at("REST") | (inner["one_left"] == (length == place + 1)))
     bench.claim("so is the length that is needed", ~at("BEGIN", "FOLLOW") | (inner["needed"] == place + 3))
     bench.claim("what is followed is there", ~at("FOLLOW") | ~follows | (place == 0) | (place < dut.length))
     bench.claim("what comes next is there", ~at("FOLLOW") | ~follows | ~inner["lead"] | (place + 1 < dut.length))
