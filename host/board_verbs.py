@@ -53,7 +53,7 @@ def described_link(board: Board, link: str) -> str:
         return f"USB at {board.bus.speed} speed"
     if link == "pcie":
         return f"PCIe {board.slot.speed.partition('.')[0]} GT/s x{board.slot.lanes}"
-    return f"UART {board.uart.baud / 1e6:g} Mbaud, {board.uart.by}"
+    return f"UART {board.line.baud / 1e6:g} Mbaud, {board.line.by}"
 
 
 def make(arguments: argparse.Namespace) -> int:
@@ -129,7 +129,7 @@ def board_design(
         board=board,
         parameters=parameters,
         clock=board.engine_clock(parameters.lanes) if clock is None else round(clock * 1e6),
-        baud=board.uart.baud if baud is None else baud,
+        baud=board.baud if baud is None else baud,
         link=link or ("uart" if baud is not None else "usb" if serial is not None else board.links[0]),
         serial=DEFAULT_SERIAL if serial is None else serial,
     )

@@ -42,8 +42,8 @@ def fit_rows(board: Board, network: Network) -> Iterator[tuple[str, ...]]:
     engine = (str(parameters.lanes), *used)
     for link in board.links:
         clock = board.engine_clock(parameters.lanes)
-        design = BoardDesign(board=board, parameters=parameters, clock=clock, baud=board.uart.baud, link=link)
-        reached = speed(network, parameters, design.frequency, board.uart.baud, board, link)
+        design = BoardDesign(board=board, parameters=parameters, clock=clock, baud=board.baud, link=link)
+        reached = speed(network, parameters, design.frequency, board.baud, board, link)
         rate = ("", "", "", "learned by the host" if network.learning.on_host else "")
         if reached is not None:
             most, least = ("", "") if reached.measured else ("<= ", ">= ")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from amaranth.back import rtlil, verilog
-from amaranth.hdl import ClockDomain, Elaboratable, Instance, IOPort, Module, ResetSignal, Signal
+from amaranth.hdl import ClockDomain, Const, DomainRenamer, Elaboratable, Instance, IOPort, Module, ResetSignal, Signal
 from amaranth.lib import wiring
 from amaranth.lib.cdc import AsyncFFSynchronizer
 from amaranth.lib.wiring import In, Out
@@ -16,8 +16,10 @@ from ..firmware.usb import DEFAULT_SERIAL, UsbIdentity
 from .axi_device import AxiDevice
 from .axi_stream import axi_ports
 from .boards import Board
+from .constraints import ULPI_CLOCK
 from .identity import gateware_identity
 from .pcie import PcieCore, pcie_pins
+from .pin_supply import PinSupply
 from .pll import PllSettings, pll_cells, pll_settings, usb_pll_settings
 from .uart import BaudRate
 from .uart_device import UartDevice
@@ -172,12 +174,14 @@ class BoardTop(wiring.Component):
         the slot, see `pcie.pcie_pins`; or
     ulpi_*, usb_*
         the transceiver, or the lines and the pull-up, of which those that go both ways have their buffers here.
+    supply_pulse, supply_enable : Out
+        With a transceiver whose pins must be supplied first, see `PinSupply`.
 
     The engine runs in the domain ``sync``; the serial line and the byte link too, but on ECP5 in ``link``, from the PLL's second
     output. Both are held in reset from configuration until `RESET_CYCLES` cycles after the PLL has locked, and again whenever the
     lock is lost. With PCI Express the AXI4-Streams run in ``axi``, the core's clock, and both domains are in reset too while the core is.
-    The USB runs in ``usb``: the transceiver's clock, in reset for `PHY_CYCLES` more, or the third output of a PLL of its own, of which
-    the second is that of ``usb_io``.
+    The USB runs in ``usb``: the transceiver's clock, or a PLL's where that is given to it, in reset for `PHY_CYCLES` more; or the third
+    output of a PLL of its own, of which the second is that of ``usb_io``. Where pins must be supplied first, all wait for it in reset.
     """
 
     def __init__(self, design: BoardDesign) -> None:
@@ -188,7 +192,11 @@ class BoardTop(wiring.Component):
         elif design.link == "pcie":
             ports |= pcie_pins(design.board.slot)
         elif design.board.bus.phy == "ulpi":
-            ports |= {"ulpi_clk": In(1), "ulpi_dir": In(1), "ulpi_nxt": In(1), "ulpi_stp": Out(1), "ulpi_rst": Out(1)}
+            usb = design.board.bus
+            ports["ulpi_clk"] = Out(1) if usb.clocked else In(1)
+            ports |= {"ulpi_dir": In(1), "ulpi_nxt": In(1), "ulpi_stp": Out(1), "ulpi_rst": Out(1)}
+            if usb.supply is not None:
+                ports |= {"supply_pulse": Out(len(usb.supply.pulses)), "supply_enable": Out(1)}
         else:
             ports["usb_pullup"] = Out(1)
         if len(design.board.clock_pins) == 2:
@@ -245,12 +253,17 @@ class BoardTop(wiring.Component):
         m.domains.usb = usb = ClockDomain("usb")
         device = _usb_device()(design.parameters, design.board.bus.phy, design.usb_identity)
         if design.board.bus.phy == "ulpi":
-            m.submodules.reset = _LongReset(locked, "sync")
-            m.submodules.usb_reset = _LongReset(locked, "usb", PHY_CYCLES)
+            steady = locked
+            if design.board.bus.clocked:
+                steady = self._give_clock(m, clock_in, usb.clk, steady)
+            else:
+                m.d.comb += usb.clk.eq(self.ulpi_clk)
+            steady = self._supply_pins(m, clock_in, steady)
+            m.submodules.reset = _LongReset(steady, "sync")
+            m.submodules.usb_reset = _LongReset(steady, "usb", PHY_CYCLES)
             m.d.comb += [
-                usb.clk.eq(self.ulpi_clk),
                 # A transceiver in reset may give no clock, so that its reset is none of its own clock's.
-                self.ulpi_rst.eq(ResetSignal("sync")),
+                self.ulpi_rst.eq(~ResetSignal("sync") if design.board.bus.resets_low else ResetSignal("sync")),
                 device.ulpi_dir.eq(self.ulpi_dir),
                 device.ulpi_nxt.eq(self.ulpi_nxt),
                 self.ulpi_stp.eq(device.ulpi_stp),
@@ -268,6 +281,33 @@ class BoardTop(wiring.Component):
                 signals = (getattr(device, f"usb_{line}_{kind}") for kind in ("i", "o", "oe"))
                 _buffer(m, IOPort(1, name=f"usb_{line}"), *signals)
         m.submodules.device = device
+
+    def _give_clock(self, m: Module, clock_in: Signal, clock: Signal, locked: Signal) -> Signal:
+        """Make the transceiver's clock, and say whether that is locked too."""
+        usb_locked, steady = Signal(), Signal(name="clocks_steady")
+        settings = pll_settings(self.design.board.family, self.design.board.clock, ULPI_CLOCK)
+        m.submodules.usb_pll = pll_cells(settings, clock_in, clock, usb_locked)["pll"]
+        # Through a register of the pin, so that the clock leaves it as late as the data do.
+        m.submodules.clock_pin = Instance("ODDRX1F", i_SCLK=clock, i_RST=Const(0), i_D0=Const(1), i_D1=Const(0), o_Q=self.ulpi_clk)
+        m.d.comb += steady.eq(locked & usb_locked)
+        return steady
+
+    def _supply_pins(self, m: Module, clock_in: Signal, steady: Signal) -> Signal:
+        """Turn on what the transceiver's pins need, if anything, and say whether all is steady."""
+        wanted = self.design.board.bus.supply
+        if wanted is None:
+            return steady
+        m.domains.supply = domain = ClockDomain("supply", reset_less=True)
+        supply = PinSupply(self.design.board.clock, wanted.volts)
+        m.submodules.supply = DomainRenamer("supply")(supply)
+        all_steady = Signal(name="supply_steady")
+        m.d.comb += [
+            domain.clk.eq(clock_in),
+            self.supply_pulse.eq(supply.pulse),
+            self.supply_enable.eq(supply.enable),
+            all_steady.eq(steady & supply.steady),
+        ]
+        return all_steady
 
 
 def _buffer(m: Module, port: IOPort, i: Signal, o: Signal, oe: Signal) -> None:

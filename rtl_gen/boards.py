@@ -2,6 +2,7 @@
 """The boards that an engine can be built for."""
 
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from types import MappingProxyType
 from typing import Final
 
@@ -88,6 +89,25 @@ class Pcie:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Supply:
+    """Voltages of pins that the FPGA itself must set, see `pin_supply.PinSupply`.
+
+    Parameters
+    ----------
+    pulses : tuple of str
+        Pins that set the regulators' voltages.
+    enable : str
+        Pin that turns them on.
+    volts : tuple of Fraction
+        What each of them is to give.
+    """
+
+    pulses: tuple[str, ...]
+    enable: str
+    volts: tuple[Fraction, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Usb:
     """A board's USB whose lines reach the FPGA.
 
@@ -99,11 +119,23 @@ class Usb:
         Pins by the names of the top's ports.
     options : str
         Of the pins' buffers, in the language of the constraints.
+    standard : str
+        Electrical standard of the pins; empty if it is the board's.
+    clocked : bool
+        Whether the FPGA gives the transceiver its clock, and not the other way round.
+    resets_low : bool
+        Whether the transceiver is reset while the pin is low.
+    supply : Supply or None
+        What must be turned on before the pins work.
     """
 
     phy: str
     pins: tuple[tuple[str, str], ...]
     options: str = ""
+    standard: str = ""
+    clocked: bool = False
+    resets_low: bool = False
+    supply: Supply | None = None
 
     @property
     def speed(self) -> str:
@@ -164,7 +196,7 @@ class Board:
         Of the oscillator on the board, Hz.
     clock_standard, pin_standard : str
         Electrical standard of the clock's pins, and of the serial line's.
-    uart : Uart
+    uart : Uart or None
     pcie : Pcie or None
     usb : Usb or None
     resources : Resources
@@ -191,7 +223,7 @@ class Board:
     clock: int
     clock_standard: str
     pin_standard: str
-    uart: Uart
+    uart: Uart | None = None
     pcie: Pcie | None = None
     usb: Usb | None = None
     resources: Resources
@@ -200,6 +232,24 @@ class Board:
     loader: str
     volatile: bool = True
     status: str
+
+    @property
+    def line(self) -> Uart:
+        """Its serial line.
+
+        Raises
+        ------
+        FrennError
+            If it has none.
+        """
+        if self.uart is None:
+            raise FrennError(f"{self.name} has no serial line")
+        return self.uart
+
+    @property
+    def baud(self) -> int:
+        """The highest rate of its serial line, 0 without one."""
+        return 0 if self.uart is None else self.uart.baud
 
     @property
     def slot(self) -> Pcie:
@@ -230,7 +280,8 @@ class Board:
     @property
     def links(self) -> tuple[str, ...]:
         """How it can be reached, of `LINKS`; what is built unless another one is asked for comes first."""
-        return (*(("pcie",) if self.pcie else ()), "uart", *(("usb",) if self.usb else ()))
+        has = {"pcie": self.pcie, "uart": self.uart, "usb": self.usb}
+        return tuple(link for link, thing in has.items() if thing is not None)
 
     @property
     def lanes(self) -> int:
@@ -341,6 +392,32 @@ _ALL = (
         ),
         external="512 MB DDR3",
         loader="ecpix5",
+    ),
+    replace(
+        _ULX3S,
+        name="butterstick-85f",
+        title="ButterStick 85F (r1.0)",
+        device="LFE5UM5G-85F",
+        speed="8",
+        clock_pins=("B12",),
+        clock=30_000_000,
+        uart=None,
+        usb=Usb(
+            phy="ulpi",
+            pins=(
+                *((f"ulpi_data[{bit}]", pin) for bit, pin in enumerate(("B9", "C6", "A7", "E9", "A8", "D9", "C10", "C7"))),
+                *(("ulpi_clk", "B6"), ("ulpi_dir", "A6"), ("ulpi_nxt", "B8"), ("ulpi_stp", "C8"), ("ulpi_rst", "C9")),
+            ),
+            options=" SLEWRATE=FAST",
+            standard="LVCMOS18",
+            clocked=True,
+            resets_low=True,
+            # The transceiver's, and those of two connectors, which get the least that modules for them take.
+            supply=Supply(pulses=("V1", "E11", "T2"), enable="E12", volts=(Fraction("1.2"), Fraction("1.2"), Fraction("1.8"))),
+        ),
+        external="1 GB DDR3L",
+        # It has no programmer, but a header for one.
+        loader="",
     ),
     replace(
         _ULX3S,

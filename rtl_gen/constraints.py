@@ -17,7 +17,7 @@ def constraints(board: Board, link: str = "uart") -> str:
         return _pcie_xdc(board, clocks)
     if link == "usb":
         return _usb_lpf(board, clocks)
-    pins = {**clocks, "uart_rx": board.uart.rx, "uart_tx": board.uart.tx}
+    pins = {**clocks, "uart_rx": board.line.rx, "uart_tx": board.line.tx}
     return _WRITERS[board.family](board, pins, {port: board.clock_standard if port in clocks else board.pin_standard for port in pins})
 
 
@@ -31,12 +31,17 @@ def _lpf(board: Board, pins: dict[str, str], standards: dict[str, str]) -> str:
 
 def _usb_lpf(board: Board, clocks: dict[str, str]) -> str:
     lines = [_lpf(board, clocks, dict.fromkeys(clocks, board.clock_standard)).rstrip()]
-    if board.bus.phy == "ulpi":
+    usb = board.bus
+    if usb.phy == "ulpi" and not usb.clocked:
         lines.append(f'FREQUENCY PORT "ulpi_clk" {ULPI_CLOCK / 1e6:g} MHZ;')
     # Between the clocks of engine and USB there are FIFOs and synchronisers alone: no path has a cycle to keep to.
     lines.append("BLOCK ASYNCPATHS;")
-    for port, pin in board.bus.pins:
-        lines += [f'LOCATE COMP "{port}" SITE "{pin}";', f'IOBUF PORT "{port}" IO_TYPE={board.pin_standard}{board.bus.options};']
+    for port, pin in usb.pins:
+        lines += [f'LOCATE COMP "{port}" SITE "{pin}";', f'IOBUF PORT "{port}" IO_TYPE={usb.standard or board.pin_standard}{usb.options};']
+    if usb.supply is not None:
+        pulses = [(f"supply_pulse[{index}]", pin) for index, pin in enumerate(usb.supply.pulses)]
+        for port, pin in (*pulses, ("supply_enable", usb.supply.enable)):
+            lines += [f'LOCATE COMP "{port}" SITE "{pin}";', f'IOBUF PORT "{port}" IO_TYPE={board.pin_standard};']
     return "\n".join(lines) + "\n"
 
 

@@ -148,7 +148,7 @@ def test_check_tells_every_board(capsys: pytest.CaptureFixture[str]) -> None:
     assert "does not fit: 16 lanes need 168 block RAMs of 108" in lines["ulx3s-45f"]
     parameters = fit_engine(ULX3S, [network])
     clock = ULX3S.engine_clock(parameters.lanes)
-    reached = speed(network, parameters, clock, ULX3S.uart.baud)
+    reached = speed(network, parameters, clock, ULX3S.baud)
     assert reached is not None
     (ulx3s,) = (line for line in table if line.split()[:2] == ["ulx3s-85f", "uart"])
     cells = [cell for cell in ulx3s.split() if cell not in ("<=", ">=")]

@@ -20,9 +20,10 @@ ONE_OF_EACH = ("ulx3s-85f", "icebreaker", "tang-nano-9k", "arty-a7-35t", "kcu105
 CELLS = {"ecp5": "EHXPLLL", "ice40": "SB_PLL40_PAD", "gowin": "rPLL", "xilinx7": "MMCME2_BASE", "ultrascale": "MMCME3_BASE"}
 
 
-def design(name: str, preset: str = "tiny", link: str = "uart") -> BoardDesign:
+def design(name: str, preset: str = "tiny", link: str | None = "uart") -> BoardDesign:
     board, parameters = find_board(name), PRESETS[preset]
-    return BoardDesign(board=board, parameters=parameters, clock=board.engine_clock(parameters.lanes), baud=board.uart.baud, link=link)
+    clock = board.engine_clock(parameters.lanes)
+    return BoardDesign(board=board, parameters=parameters, clock=clock, baud=board.baud, link=link or board.links[0])
 
 
 @pytest.mark.parametrize("name", BOARDS)
@@ -35,16 +36,16 @@ def test_table(name: str) -> None:
     assert lanes == sorted(set(lanes)) and set(lanes) <= {1, 4, 8, 16, 32, 64, 128}
     for count, clock in board.clocks:
         assert board.engine_clock(count) == board.engine_clock(count - 1) == clock
-        made = replace(design(name), clock=clock)
+        made = replace(design(name, link=None), clock=clock)
         assert made.frequency == clock, "a board's own clock is one that its PLL makes exactly"
     assert board.engine_clock(board.lanes + 1) == board.clocks[-1][1]
 
 
-@pytest.mark.parametrize("name", BOARDS)
+@pytest.mark.parametrize("name", [name for name, board in BOARDS.items() if board.uart is not None])
 def test_constraints_name_every_port(name: str) -> None:
     board = BOARDS[name]
     text = constraints(board)
-    ports = {"clock_p": board.clock_pins[0], "uart_rx": board.uart.rx, "uart_tx": board.uart.tx}
+    ports = {"clock_p": board.clock_pins[0], "uart_rx": board.line.rx, "uart_tx": board.line.tx}
     if len(board.clock_pins) == 2:
         ports["clock_n"] = board.clock_pins[1]
     for port, pin in ports.items():
@@ -275,22 +276,30 @@ def test_usb_clocks_come_from_the_boards_oscillator(name: str) -> None:
         assert {settings.divider, settings.second_divider, settings.third_divider} < set(limits.dividers)
 
 
-@pytest.mark.parametrize("name", ["ulx3s-85f", "ecpix5-85"])
+@pytest.mark.parametrize("name", ["ulx3s-85f", "ecpix5-85", "butterstick-85f"])
 def test_usb_top_has_what_its_constraints_name(name: str) -> None:
     made = replace(design(name, link="usb"), serial="desk-2")
     text, lpf = made.verilog(), constraints(made.board, "usb")
     top = re.search(rf"^module {NAME}\((.*?)\);", text, re.MULTILINE | re.DOTALL)
     assert top is not None
     ports = set(re.findall(r"\w+", top[1]))
+    extra = (7 if made.board.bus.phy == "ulpi" else 0) + (2 if made.board.bus.supply else 0)
     assert set(re.findall(r'LOCATE COMP "(\w+)(?:\[\d\])?"', lpf)) == ports
-    assert len(re.findall("LOCATE", lpf)) == len(re.findall("IOBUF", lpf)) == len(ports) + (7 if made.board.bus.phy == "ulpi" else 0)
+    assert len(re.findall("LOCATE", lpf)) == len(re.findall("IOBUF", lpf)) == len(ports) + extra
     # The clock of every domain is stated or made by a PLL of a stated one, and paths between them are said to be asynchronous.
     cells = instances(text)[NAME]
-    if made.board.bus.phy == "ulpi":
+    assert ('FREQUENCY PORT "ulpi_clk"' in lpf) == (name == "ecpix5-85")
+    if made.board.bus.clocked:
+        kinds = [kind for kind in cells.values() if kind in ("BB", "EHXPLLL", "ODDRX1F")]
+        assert sorted(kinds) == [*["BB"] * 8, "EHXPLLL", "EHXPLLL", "ODDRX1F"]
+        assert lpf.count("IO_TYPE=LVCMOS18 ") == 13
+    elif made.board.bus.phy == "ulpi":
         assert 'FREQUENCY PORT "ulpi_clk" 60 MHZ;' in lpf
         assert [kind for kind in cells.values() if kind in ("BB", "EHXPLLL")] == ["EHXPLLL", *["BB"] * 8]
     else:
         assert sorted(kind for kind in cells.values() if kind in ("BB", "EHXPLLL")) == ["BB", "BB", "EHXPLLL", "EHXPLLL"]
         assert {cells["pll"], cells["usb_pll"]} == {"EHXPLLL"}
+    if made.board.bus.phy == "ulpi":
+        assert re.findall(r"assign ulpi_rst = (.*?) ?;", text) == ["~ rst" if made.board.bus.resets_low else "rst"]
     assert "BLOCK ASYNCPATHS;" in lpf
     assert made.verilog() == text and made.usb_identity.product == name
