@@ -222,7 +222,7 @@ class _Build:
                 return {**changes, **over}
             return {**changes, "status": PROJECT} if board.by_vendor else changes
         if step is not self.plan.steps[-1]:
-            return self._judge_placing(failure, report)
+            return self._judge_placing(step, failure, report)
         part = self.out / self.plan.part
         if failure or not part.is_file():
             return _failed(failure or f"{step.tool.commands[0]} left no bitstream", f"read {step.log}")
@@ -230,9 +230,10 @@ class _Build:
         part.replace(product)
         return {"status": BUILT, "bitstream": {"file": product.name, "bytes": product.stat().st_size, "sha256": _digest(product)}}
 
-    def _judge_placing(self, failure: str, report: dict[str, Any]) -> dict[str, Any]:
+    def _judge_placing(self, step: Step, failure: str, report: dict[str, Any]) -> dict[str, Any]:
         board = self.plan.design.board
-        step = self.plan.steps[1]
+        if step is not self.plan.steps[-2] and not failure:
+            return {}
         timing = None if failure else json.loads((self.out / TIMING).read_bytes())
         use = placed_use(board, timing) if timing else logged_use(board, (self.out / step.log).read_text(errors="replace"))
         changes: dict[str, Any] = {"use": {**report["use"], **_use_table(use)}, "use_is": "after placing"} if use else {}

