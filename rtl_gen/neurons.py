@@ -249,8 +249,8 @@ class NeuronUnit(wiring.Component):
         # The instruction stands before it starts, so that its operation is decoded by then.
         decoded = {op: Signal(name=f"is_{op.name.lower()}", reset_less=True) for op in (*WALK_OPS, Op.ERROR)}
         m.d.sync += [flag.eq(self.instruction.op == op) for op, flag in decoded.items()]
-        serial = Cat(decoded[op] for op in WALK_OPS).any()
-        lists, fills = Signal(reset_less=True), Signal(reset_less=True)
+        serial, lists, fills = (Signal(reset_less=True, name=name) for name in ("serial", "lists", "fills"))
+        m.d.sync += serial.eq(self.instruction.op.matches(*WALK_OPS))
         m.d.sync += [lists.eq(self.instruction.op != Op.SNAPSHOT), fills.eq((self.instruction.op == Op.ACTIVATE) & ~self.instruction.full)]
         with m.If(self.start):
             m.d.sync += [

@@ -158,13 +158,15 @@ class OutputError(wiring.Component):
         largest = Signal(signed(self.drive_bits), reset_less=True)
         candidate, candidate_index = Signal.like(largest), Signal(CLASS_BITS, reset_less=True)
         nothing, compared, compared_last = Signal(), Signal(), Signal()
-        # In two halves, since a comparison of all bits takes too long: the upper ones carry the sign.
+        # In two halves, since a comparison of all bits takes too long. The upper ones carry the sign, turned round: then they compare as
+        # unsigned ones do, by a carry alone.
         middle = self.drive_bits // 2
+        turned = 1 << (self.drive_bits - middle - 1)
         above, level, below = (Signal(reset_less=True, name=name) for name in ("above", "level", "below"))
         m.d.sync += [
             candidate.eq(sample),
             candidate_index.eq(sampled_index),
-            above.eq(sample[middle:].as_signed() > largest[middle:].as_signed()),
+            above.eq((sample[middle:] ^ turned) > (largest[middle:] ^ turned)),
             level.eq(sample[middle:] == largest[middle:]),
             below.eq(sample[:middle] > largest[:middle]),
             compared.eq(scanning & sampled),
@@ -264,9 +266,11 @@ class OutputError(wiring.Component):
         m.d.sync += waited.eq(wait == logit.latency)
         with m.FSM() as fsm:
             m.d.comb += [scanning.eq(fsm.ongoing("SCAN")), summing.eq(fsm.ongoing("SUM")), subtracting.eq(fsm.ongoing("SUBTRACT"))]
-            with m.State("IDLE"), m.If(self.start):
-                m.d.sync += [restart.eq(1), wait.eq(0)]
-                m.next = "SCAN"
+            with m.State("IDLE"):
+                m.d.sync += wait.eq(0)
+                with m.If(self.start):
+                    m.d.sync += restart.eq(1)
+                    m.next = "SCAN"
             with m.State("SCAN"), m.If(compared_last):
                 m.d.sync += self.done.eq(self.predict_only)
                 m.next = "ROUND"

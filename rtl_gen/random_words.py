@@ -39,7 +39,8 @@ class RandomWords(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        a, b = self.column, self.step
+        # A copy near to where it is used.
+        a, b = self.column, delay(m, self.step, 1, "step", replica=True)
         for index in range(MIX_ROUNDS):
             left, right = Signal(32, reset_less=True, name=f"a{index}"), Signal(32, reset_less=True, name=f"b{index}")
             wide, key = Signal(32, name=f"wide{index}"), Signal(32, name=f"key{index}", reset_less=True)
