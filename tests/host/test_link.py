@@ -304,3 +304,43 @@ def test_empty_packet() -> None:
     link = ByteLink(Scripted([OPENED]), FAST, session=3)
     with pytest.raises(FrennError, match="no words"):
         link.send(np.zeros(0, dtype=np.uint32))
+
+
+def paused(endpoint: Endpoint, now: float, acknowledged: int, after: float | None) -> tuple[float, float, float]:
+    """Send a packet at ``now`` and acknowledge it so long after, or only when it has been asked for.
+
+    Returns when the first poll went (from ``now`` on, infinite if none did), when the acknowledgement came, and a time to go on at.
+    """
+    endpoint.send([1])
+    asked, end = float("inf"), now + (after or 5_000)
+    time_now = now
+    while time_now < end:
+        kinds = [Header.unpack(content).kind for content in Deframer().feed(endpoint.output(time_now))]
+        if asked == float("inf") and any(kind & Kind.POLL for kind in kinds):
+            asked = time_now - now
+            if after is None:
+                break
+        time_now += 1
+    # A poll is answered by REPEAT; here nothing is missing.
+    kind = Kind(0) if asked == float("inf") else Kind.REPEAT
+    endpoint.feed(encode(Header(kind, 3, acknowledge=acknowledged % 256, credit=32).pack()), time_now)
+    return asked, time_now, time_now + 1
+
+
+def test_a_poll_that_was_needed_does_not_make_the_line_slow() -> None:
+    """Where frames are lost, the pause before the host asks stays that of the line; where all come late, it grows until they need no poll."""
+    endpoint = Endpoint(initiator=True, timeout=1_000, acknowledge=20)
+    endpoint.open(3, 0)
+    endpoint.output(0)
+    endpoint.feed(OPENED, 10)
+    now, count = 10.0, 0
+    pauses = []
+    for count in range(1, 25):
+        asked, _, now = paused(endpoint, now, count, None)
+        pauses.append(asked)
+    assert max(pauses) <= 2 * pauses[0] <= 200
+    polls = []
+    for count in range(25, 200):
+        asked, _, now = paused(endpoint, now, count, 150)
+        polls.append(asked < float("inf"))
+    assert polls[0] and not any(polls[-20:])
