@@ -328,7 +328,7 @@ def paused(endpoint: Endpoint, now: float, acknowledged: int, after: float | Non
 
 
 def test_a_poll_that_was_needed_does_not_make_the_line_slow() -> None:
-    """Where frames are lost, the pause before the host asks stays that of the line; where all come late, it grows until they need no poll."""
+    """Where frames are lost, the pause before the host asks stays that of the line; where all come late, it grows."""
     endpoint = Endpoint(initiator=True, timeout=1_000, acknowledge=20)
     endpoint.open(3, 0)
     endpoint.output(0)
