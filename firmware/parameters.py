@@ -169,7 +169,7 @@ PRESETS: Final = {
     "tiny": EngineParameters(lanes=4, weight_depth=512, neuron_depth=64, row_depth=32),
     "small": EngineParameters(lanes=16, weight_depth=1024, neuron_depth=256, row_depth=16),
     "medium": EngineParameters(
-        lanes=64, vector_bits=12, drive_bits=44, weight_depth=3584, neuron_depth=2048, row_depth=32, program_depth=512
+        lanes=64, vector_bits=12, drive_bits=44, weight_depth=2048, neuron_depth=2048, row_depth=32, program_depth=512
     ),
     "large": EngineParameters(
         lanes=128, vector_bits=12, drive_bits=44, weight_depth=4096, neuron_depth=4096, row_depth=32, program_depth=512

@@ -61,7 +61,7 @@ def test_memories_of_one_lane_are_those_of_the_gateware() -> None:
 
 # Counted in netlists of whole boards that Yosys made.
 @pytest.mark.parametrize(
-    ("preset", "blocks", "multipliers", "luts"), [("tiny", 28, 7, 9436), ("small", 37, 19, 13375), ("medium", 193, 67, 37295)]
+    ("preset", "blocks", "multipliers", "luts"), [("tiny", 28, 7, 9436), ("small", 37, 19, 13375), ("medium", 128, 67, 34236)]
 )
 def test_use_is_that_of_synthesis(preset: str, blocks: int, multipliers: int, luts: int) -> None:
     use = estimate(find_board("ulx3s-85f"), PRESETS[preset])
