@@ -186,7 +186,8 @@ class _Build:
             report["seconds"][step.name] = round(time.monotonic() - begin, 1)
             verdict = self._judge(step, failure, report)
             report |= verdict
-            self.say(f"{step.name}: {report['message'] or self._summary(report)} ({report['seconds'][step.name]:.0f} s)")
+            told = report["message"] or (self._summary(report) if verdict else "done")
+            self.say(f"{step.name}: {told} ({report['seconds'][step.name]:.0f} s)")
             if verdict.get("status"):
                 break
         return report

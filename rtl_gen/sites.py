@@ -159,9 +159,13 @@ def _cost(nets: Sequence[NDArray[np.int64]], where: NDArray[np.int64], places: N
 
 def main(words: Sequence[str] | None = None) -> int:
     placed, netlist, out = map(Path, sys.argv[1:] if words is None else words)
-    sites = choose_sites(json.loads(placed.read_bytes()))
-    design = json.loads(netlist.read_bytes())
-    keep(design, sites)
+    try:
+        sites = choose_sites(json.loads(placed.read_bytes()))
+        design = json.loads(netlist.read_bytes())
+        keep(design, sites)
+    except FrennError as error:
+        print(f"ERROR: {error}")
+        return 1
     write_atomic(out, json.dumps(design).encode())
     print(f"Info: {len(sites)} block RAMs and multipliers have sites")
     return 0

@@ -4,6 +4,7 @@
 import importlib.util
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -255,6 +256,59 @@ def test_failing_tool(tools: Tools, tmp_path: Path, capsys: pytest.CaptureFixtur
     # A failure may have been the machine's: it is tried again.
     tools.yosys()
     assert run(out) == 0
+
+
+YOSYS_RAM = """
+    import json, sys
+    if "--version" in sys.argv:
+        print("Yosys 1.2 (pretended)"); sys.exit()
+    open("synthesis.log", "w").write("pretended")
+    ram = {"type": "DP16KD", "attributes": {}, "connections": {}}
+    json.dump({"design": {"num_cells_by_type": {"LUT4": 900}}}, open("cells.json", "w"))
+    json.dump({"modules": {"frenn": {"attributes": {"top": "1"}, "cells": {"ram": ram}}}}, open("netlist.json", "w"))
+"""
+NEXTPNR_TWICE = """
+    import json, pathlib, sys
+    if "--version" in sys.argv:
+        print("nextpnr 3.4 (pretended)"); sys.exit()
+    options = dict(zip(sys.argv, sys.argv[1:]))
+    place = json.loads(pathlib.Path(options["--json"]).read_text())["modules"]["frenn"]["cells"]["ram"]["attributes"].get("BEL", "")
+    with open("calls", "a") as calls:
+        print("nextpnr", "--no-route" in sys.argv, place or "anywhere", file=calls)
+    if "--write" in sys.argv:
+        cells = {{"lut": {{"type": "TRELLIS_COMB", "attributes": {{"NEXTPNR_BEL": "X100/Y71/SLICEA.LUT0"}}, "connections": {{"D": [1]}}}},
+            "{ram}": {{"type": "DP16KD", "attributes": {{"NEXTPNR_BEL": "X4/Y22/EBR0"}}, "connections": {{"D": [1]}}}}}}
+        top = {{"frenn": {{"attributes": {{"top": "1"}}, "cells": cells}}}}
+        pathlib.Path(options["--write"]).write_text(json.dumps({{"modules": top}}))
+    else:
+        asked = float(options["--freq"])
+        tiles = {{"TRELLIS_COMB": {{"used": 1000, "available": 83640}}}}
+        timing = {{"fmax": {{"sync": {{"achieved": 60.0, "constraint": asked}}}}, "utilization": tiles}}
+        pathlib.Path(options["--report"]).write_text(json.dumps(timing))
+"""
+ECPPACK = """
+    import sys
+    if "--version" in sys.argv:
+        print("ecppack 5.6 (pretended)"); sys.exit()
+    open(sys.argv[sys.argv.index("--bit") + 1], "w").write("a bitstream")
+"""
+
+
+def test_large_engine_is_placed_again_with_its_sites(tools: Tools, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tools._write("YOSYS", YOSYS_RAM)
+    tools._write("ECPPACK", ECPPACK)
+    out = tmp_path / "out"
+    words = ["build", "--board", "ulx3s-85f", "--preset", "medium", "--out", str(out)]
+    tools._write("NEXTPNR_ECP5", NEXTPNR_TWICE.format(ram="ram"))
+    assert main(words) == 0
+    assert (out / "calls").read_text().splitlines() == ["nextpnr True anywhere", "nextpnr False X100/Y70/EBR2"]
+    told = capsys.readouterr().err
+    assert re.search(r"^first placement: done \(\d+ s\)\nsites \.\.\.\nsites: done \(\d+ s\)$", told, re.MULTILINE)
+    assert report_of(out)["fmax_mhz"] == 60.0 and set(report_of(out)["seconds"]) >= {"first placement", "sites", "place and route"}
+    # What was placed is another netlist.
+    tools._write("NEXTPNR_ECP5", NEXTPNR_TWICE.format(ram="other"))
+    assert main(words + ["--seed", "2"]) == 2
+    assert "sites: the netlist has no cell other; it is not the one that was placed; read sites.log" in capsys.readouterr().err
 
 
 def test_pack_that_fails_leaves_no_bitstream(tools: Tools, tmp_path: Path) -> None:
