@@ -307,7 +307,7 @@ def test_large_engine_is_placed_again_with_its_sites(tools: Tools, tmp_path: Pat
     assert report_of(out)["fmax_mhz"] == 60.0 and set(report_of(out)["seconds"]) >= {"first placement", "sites", "place and route"}
     # What was placed is another netlist.
     tools._write("NEXTPNR_ECP5", NEXTPNR_TWICE.format(ram="other"))
-    assert main(words + ["--seed", "2"]) == 2
+    assert main([*words, "--seed", "2"]) == 2
     assert "sites: the netlist has no cell other; it is not the one that was placed; read sites.log" in capsys.readouterr().err
 
 
