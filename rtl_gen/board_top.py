@@ -298,7 +298,7 @@ class BoardTop(wiring.Component):
         if wanted is None:
             return steady
         m.domains.supply = domain = ClockDomain("supply", reset_less=True)
-        supply = PinSupply(self.design.board.clock, wanted.volts)
+        supply = PinSupply(self.design.board.clock, wanted.millivolts)
         m.submodules.supply = DomainRenamer("supply")(supply)
         all_steady = Signal(name="supply_steady")
         m.d.comb += [

@@ -2,7 +2,6 @@
 """The boards that an engine can be built for."""
 
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from types import MappingProxyType
 from typing import Final
 
@@ -98,13 +97,13 @@ class Supply:
         Pins that set the regulators' voltages.
     enable : str
         Pin that turns them on.
-    volts : tuple of Fraction
+    millivolts : tuple of int
         What each of them is to give.
     """
 
     pulses: tuple[str, ...]
     enable: str
-    volts: tuple[Fraction, ...]
+    millivolts: tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -413,7 +412,7 @@ _ALL = (
             clocked=True,
             resets_low=True,
             # The transceiver's, and those of two connectors, which get the least that modules for them take.
-            supply=Supply(pulses=("V1", "E11", "T2"), enable="E12", volts=(Fraction("1.2"), Fraction("1.2"), Fraction("1.8"))),
+            supply=Supply(pulses=("V1", "E11", "T2"), enable="E12", millivolts=(1200, 1200, 1800)),
         ),
         external="1 GB DDR3L",
         # It has no programmer, but a header for one.

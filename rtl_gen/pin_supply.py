@@ -21,10 +21,11 @@ START: Final = Fraction(2, 1000)
 _SUPPLY: Final = Fraction("3.3")
 _FEEDBACK: Final = Fraction("0.6")
 _INJECTED, _UPPER, _LOWER = 68_000, 53_600, 13_000
-LEAST, MOST = Fraction("1.0"), Fraction("3.3")
+LEAST, MOST = 1_000, 3_300
+"""What a regulator can give, mV."""
 
 
-def duty(volts: Fraction) -> Fraction:
+def duty(millivolts: int) -> Fraction:
     """Part of the time for which a pin must be high for its regulator to give a voltage.
 
     The regulator (TLV62569) holds 0.6 V over the 13 kOhm below its feedback pin; the 53.6 kOhm above it carry what the filtered pin does
@@ -35,9 +36,9 @@ def duty(volts: Fraction) -> Fraction:
     FrennError
         If the regulator cannot give it.
     """
-    if not LEAST <= volts <= MOST:
-        raise FrennError(f"pin supply: {float(volts):g} V; legal are {float(LEAST):g} to {float(MOST):g} V")
-    feedback = _FEEDBACK / _LOWER - (volts - _FEEDBACK) / _UPPER
+    if not LEAST <= millivolts <= MOST:
+        raise FrennError(f"pin supply: {millivolts} mV; legal are {LEAST} to {MOST} mV")
+    feedback = _FEEDBACK / _LOWER - (Fraction(millivolts, 1000) - _FEEDBACK) / _UPPER
     return (_FEEDBACK + _INJECTED * feedback) / _SUPPLY
 
 
@@ -50,7 +51,7 @@ class PinSupply(wiring.Component):
     ----------
     clock : int
         Hz.
-    volts : sequence of Fraction
+    millivolts : sequence of int
         Of each regulator.
 
     Ports
@@ -65,12 +66,12 @@ class PinSupply(wiring.Component):
     Throughput a bit a cycle for each regulator.
     """
 
-    def __init__(self, clock: int, volts: Sequence[Fraction]) -> None:
-        self.volts = tuple(volts)
-        self.steps = [round(duty(volt) * (1 << DUTY_BITS)) for volt in self.volts]
+    def __init__(self, clock: int, millivolts: Sequence[int]) -> None:
+        self.millivolts = tuple(millivolts)
+        self.steps = [round(duty(wanted) * (1 << DUTY_BITS)) for wanted in self.millivolts]
         self.enabled_after = int(SETTLE * clock)
         self.steady_after = int((SETTLE + START) * clock)
-        super().__init__({"pulse": Out(len(self.volts)), "enable": Out(1), "steady": Out(1)})
+        super().__init__({"pulse": Out(len(self.millivolts)), "enable": Out(1), "steady": Out(1)})
 
     def model(self, cycles: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """``pulse`` (cycles, regulators) and ``enable`` with ``steady`` (cycles, 2) from the first cycle on."""

@@ -302,4 +302,6 @@ def test_usb_top_has_what_its_constraints_name(name: str) -> None:
     if made.board.bus.phy == "ulpi":
         assert ("assign ulpi_rst = ~ rst;" in text) == made.board.bus.resets_low
     assert "BLOCK ASYNCPATHS;" in lpf
+    # Boards are part of what a build depends on.
+    assert build_plan(made).fingerprint({}) == build_plan(made).fingerprint({})
     assert made.verilog() == text and made.usb_identity.product == name
