@@ -4,7 +4,7 @@
 from typing import Final
 
 import numpy as np
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, ValueLike, signed
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, ValueLike, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -144,7 +144,7 @@ class LaneArray(wiring.Component):
     """Cycles from a command to its operands at the lanes."""
     forward_latency: Final = operand_time + Lane.chain_latency + 1
     update_latency: Final = operand_time + Lane.learned_latency + 1
-    clipped_latency: Final = operand_time + Lane.learned_latency + 4
+    clipped_latency: Final = operand_time + Lane.learned_latency + 5
     load_latency: Final = BROADCAST + 2 - FAN_OUT
     fetch_latency: Final = operand_time + 1
     step_latency: Final = BROADCAST + 2
@@ -317,10 +317,12 @@ class LaneArray(wiring.Component):
                 m.d.sync += plain_register(m, getattr(sums, member), f"{name}_{member}_register").eq(source)
 
         counted = delay(m, learning, self.clipped_latency - 1, "counted")
-        # Few flags at a time, since their lanes are far apart.
+        # Few flags at a time, since their lanes are far apart, and the first of them counted by a table: so that no carry waits for them.
         clips: list[Value] = [delay(m, lane.clipped, 1, f"flag_{index}") for index, lane in enumerate(lanes)]
-        for size in (8, 4):
-            groups = [clips[index : index + size] for index in range(0, len(clips), size)]
-            clips = [delay(m, sum(group, Const(0, 1)), 1, f"clips_{size}_{index}") for index, group in enumerate(groups)]
+        tables = [[number.bit_count() for number in range(1 << size)] for size in range(5)]
+        for level in range(3):
+            groups = [clips[index : index + 4] for index in range(0, len(clips), 4)]
+            sums = [sum(group, Const(0, 1)) if level else Array(tables[len(group)])[Cat(*group)] for group in groups]
+            clips = [delay(m, part, 1, f"clips_{level}_{index}") for index, part in enumerate(sums)]
         m.d.sync += plain_register(m, self.clipped, "clipped_register").eq(Mux(counted, sum(clips), 0))
         return m
