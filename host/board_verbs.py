@@ -17,6 +17,7 @@ from ..firmware.parameters import PRESETS, RANGES
 from ..firmware.usb import DEFAULT_SERIAL
 from ..rtl_gen.board_top import NAME, BoardDesign
 from ..rtl_gen.boards import BOARDS, FAMILIES, LINKS, Board, find_board
+from ..rtl_gen.sites import read_sites
 from .build import BUILT, PROJECT, REPORT, build
 from .fit import check_names, fit_engine
 from .flash import flash
@@ -72,7 +73,8 @@ def make(arguments: argparse.Namespace) -> int:
         **choices,
     )
     out = Path(arguments.out if arguments.out is not None else Path("builds") / design.board.name)
-    report = build(design, out, arguments.seed, lambda text: print(text, file=sys.stderr, flush=True))
+    sites = None if arguments.sites is None else read_sites(Path(arguments.sites))
+    report = build(design, out, arguments.seed, lambda text: print(text, file=sys.stderr, flush=True), sites)
     if report["status"] == PROJECT:
         print(f"project in {out}; run there: vivado -mode batch -source build.tcl")
     else:
@@ -196,6 +198,7 @@ def add_parsers(verbs: "argparse._SubParsersAction[Any]") -> None:
     building.add_argument("--link", choices=LINKS, help="how the board is reached (default: PCIe where it has that, else the serial line)")
     building.add_argument("--serial", metavar="TEXT", help=f"serial number on the USB, and so --link usb (default {DEFAULT_SERIAL})")
     building.add_argument("--seed", type=int, default=1, metavar="S", help="seed of placement (default 1)")
+    building.add_argument("--sites", metavar="FILE", help="sites.json of an earlier build of the same engine, whose sites are kept")
     building.set_defaults(run_verb=make)
 
     flashing = verbs.add_parser("flash", help="load a built bitstream into a board")

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -73,7 +73,7 @@ def tool_version(tool: Tool, command: list[str]) -> str:
     return lines[0] if lines else "unknown"
 
 
-def build(design: BoardDesign, out: Path, seed: int, say: Say) -> dict[str, Any]:
+def build(design: BoardDesign, out: Path, seed: int, say: Say, sites: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Build a design into a folder, unless the same one is there.
 
     Parameters
@@ -85,6 +85,8 @@ def build(design: BoardDesign, out: Path, seed: int, say: Say) -> dict[str, Any]
         Of placement.
     say : callable
         Told of every step, a line each.
+    sites : mapping of str to str, optional
+        See `build_plan`.
 
     Returns
     -------
@@ -99,7 +101,7 @@ def build(design: BoardDesign, out: Path, seed: int, say: Say) -> dict[str, Any]
     FrennError
         If a tool is missing.
     """
-    plan = build_plan(design, seed)
+    plan = build_plan(design, seed, sites)
     commands = {step.name: find_tool(step.tool) for step in plan.steps}
     versions = {step.tool.commands[0]: tool_version(step.tool, commands[step.name]) for step in plan.steps}
     fingerprint = plan.fingerprint(versions)

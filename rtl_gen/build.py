@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Final
 
+from ..firmware.errors import FrennError
 from .board_top import NAME, BoardDesign
 from .boards import Board, Pcie
 from .constraints import SUFFIXES, constraints, crossing_constraints
@@ -19,6 +20,7 @@ CROSSING: Final = "crossing.xdc"
 STUB: Final = f"{CORE}.v"
 NETLIST: Final = "netlist.json"
 PLACED: Final = "placed.json"
+SITES: Final = "sites.json"
 SITED: Final = "sited.json"
 CELLS: Final = "cells.json"
 TIMING: Final = "timing.json"
@@ -111,7 +113,7 @@ class BuildPlan:
         return _digest([dict(self.files), steps, dict(versions), asdict(self.design.board)])
 
 
-def build_plan(design: BoardDesign, seed: int = 1) -> BuildPlan:
+def build_plan(design: BoardDesign, seed: int = 1, sites: Mapping[str, str] | None = None) -> BuildPlan:
     """The plan of a design.
 
     Parameters
@@ -119,7 +121,16 @@ def build_plan(design: BoardDesign, seed: int = 1) -> BuildPlan:
     design : BoardDesign
     seed : int
         Of placement; another one may meet a clock that this one just misses.
+    sites : mapping of str to str, optional
+        For block RAMs and multipliers, as an earlier build of the same engine chose them: then it is placed once.
+
+    Raises
+    ------
+    FrennError
+        If there are sites for an FPGA that has no such ones.
     """
+    if sites is not None and design.board.device not in DEVICES:
+        raise FrennError(f"{design.board.name} takes no sites; legal are boards with {' or '.join(DEVICES)}")
     board = design.board
     files = {
         f"{NAME}.il": design.rtlil(),
@@ -145,12 +156,16 @@ def build_plan(design: BoardDesign, seed: int = 1) -> BuildPlan:
     place, pack, suffix = _BACK_ENDS[board.family](design)
     netlist = NETLIST
     wanted = ("--freq", f"{design.frequency / 1e6:.6f}", "--seed", str(seed), "--timing-allow-fail")
-    if "static" in place.arguments and board.device in DEVICES:
+    if sites is not None or ("static" in place.arguments and board.device in DEVICES):
         netlist = SITED
-        only = ("--json", NETLIST, *wanted, *place.arguments, "--no-route", "--write", PLACED)
-        steps.append(replace(place, name="first placement", arguments=only, log="first.log", printed="first.log"))
-        choose = ("-m", "frenn.rtl_gen.sites", PLACED, NETLIST, SITED)
-        steps.append(Step(name="sites", tool=PYTHON, arguments=choose, log="sites.log", printed="sites.log"))
+        keep: tuple[str, ...] = ("-m", "frenn.rtl_gen.sites", NETLIST, SITES, SITED)
+        if sites is not None:
+            files[SITES] = json.dumps(dict(sites), indent=0, sort_keys=True)
+        else:
+            only = ("--json", NETLIST, *wanted, *place.arguments, "--no-route", "--write", PLACED)
+            steps.append(replace(place, name="first placement", arguments=only, log="first.log", printed="first.log"))
+            keep += ("--placed", PLACED)
+        steps.append(Step(name="sites", tool=PYTHON, arguments=keep, log="sites.log", printed="sites.log"))
     arguments = ("--json", netlist, *wanted, "--report", TIMING, *place.arguments)
     steps += [replace(place, name="place and route", arguments=arguments), pack]
     return BuildPlan(design=design, files=files, steps=tuple(steps), bitstream=f"{NAME}.{suffix}")

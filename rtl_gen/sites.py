@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sites of block RAMs and multipliers, chosen all at once against the logic that was placed around them.
 
-    python -m frenn.rtl_gen.sites PLACED NETLIST OUT
+    python -m frenn.rtl_gen.sites NETLIST SITES OUT [--placed PLACED]
+
+With ``--placed`` the sites are chosen, and written to SITES, before the netlist gets them.
 
 nextpnr's static placer finds places for everything first and moves block RAMs and multipliers to sites last, one by one. What wire that
 costs differs from seed to seed. Here all of one kind are assigned to sites together, so that the half perimeters of their nets are
 shortest while the rest stays; a second placement, with these sites kept (attribute ``BEL``), moves the logic to them.
 """
 
+import argparse
 import json
 import sys
 from collections import defaultdict
@@ -121,7 +124,7 @@ def keep(netlist: Mapping[str, Any], sites: Mapping[str, str]) -> None:
     cells = _top(netlist)["cells"]
     for name, bel in sites.items():
         if name not in cells:
-            raise FrennError(f"sites: the netlist has no cell {name}; it is not the one that was placed")
+            raise FrennError(f"sites: the netlist has no cell {name}; they are those of another engine")
         cells[name]["attributes"]["BEL"] = bel
 
 
@@ -157,16 +160,43 @@ def _cost(nets: Sequence[NDArray[np.int64]], where: NDArray[np.int64], places: N
     return cost
 
 
-def main(words: Sequence[str] | None = None) -> int:
-    placed, netlist, out = map(Path, sys.argv[1:] if words is None else words)
+def read_sites(path: Path) -> dict[str, str]:
+    """Sites that an earlier build has kept.
+
+    Raises
+    ------
+    FrennError
+        If the file is missing, or is no such file.
+    """
     try:
-        sites = choose_sites(json.loads(placed.read_bytes()))
-        design = json.loads(netlist.read_bytes())
+        sites = json.loads(path.read_bytes())
+    except OSError as error:
+        raise FrennError(f"sites: {path} cannot be read: {error.strerror}") from None
+    except ValueError:
+        sites = None
+    if not isinstance(sites, dict) or not all(isinstance(bel, str) for bel in sites.values()):
+        raise FrennError(f"sites: {path} holds no sites; a build whose engine is placed twice leaves them")
+    return sites
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("netlist", type=Path)
+    parser.add_argument("sites", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--placed", type=Path)
+    arguments = parser.parse_args(words)
+    try:
+        if arguments.placed is not None:
+            chosen = choose_sites(json.loads(arguments.placed.read_bytes()))
+            write_atomic(arguments.sites, json.dumps(chosen, indent=0, sort_keys=True).encode())
+        sites = read_sites(arguments.sites)
+        design = json.loads(arguments.netlist.read_bytes())
         keep(design, sites)
     except FrennError as error:
         print(f"ERROR: {error}")
         return 1
-    write_atomic(out, json.dumps(design).encode())
+    write_atomic(arguments.out, json.dumps(design).encode())
     print(f"Info: {len(sites)} block RAMs and multipliers have sites")
     return 0
 

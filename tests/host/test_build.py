@@ -305,10 +305,16 @@ def test_large_engine_is_placed_again_with_its_sites(tools: Tools, tmp_path: Pat
     told = capsys.readouterr().err
     assert re.search(r"^first placement: done \(\d+ s\)\nsites \.\.\.\nsites: done \(\d+ s\)$", told, re.MULTILINE)
     assert report_of(out)["fmax_mhz"] == 60.0 and set(report_of(out)["seconds"]) >= {"first placement", "sites", "place and route"}
+    # Its sites serve again, without the first placement.
+    again = [*words[:-1], str(tmp_path / "again"), "--sites", str(out / "sites.json")]
+    assert main(again) == 0
+    assert (tmp_path / "again" / "calls").read_text().splitlines() == ["nextpnr False X100/Y70/EBR2"]
+    assert main([*again[:-1], str(tmp_path / "none.json")]) == 2
+    assert capsys.readouterr().err.endswith("none.json cannot be read: No such file or directory\n")
     # What was placed is another netlist.
     tools._write("NEXTPNR_ECP5", NEXTPNR_TWICE.format(ram="other"))
     assert main([*words, "--seed", "2"]) == 2
-    assert "sites: the netlist has no cell other; it is not the one that was placed; read sites.log" in capsys.readouterr().err
+    assert "sites: the netlist has no cell other; they are those of another engine; read sites.log" in capsys.readouterr().err
 
 
 def test_pack_that_fails_leaves_no_bitstream(tools: Tools, tmp_path: Path) -> None:

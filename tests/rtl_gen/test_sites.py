@@ -14,7 +14,7 @@ from frenn.firmware.parameters import PRESETS
 from frenn.rtl_gen.board_top import BoardDesign
 from frenn.rtl_gen.boards import find_board
 from frenn.rtl_gen.build import build_plan
-from frenn.rtl_gen.sites import SITES, Site, choose_sites, keep, main
+from frenn.rtl_gen.sites import SITES, Site, choose_sites, keep, main, read_sites
 
 Cells = dict[str, dict[str, Any]]
 
@@ -70,9 +70,19 @@ def test_netlist_gets_them_and_what_is_wrong_is_told(tmp_path: Path) -> None:
     placed, netlist, out = tmp_path / "placed.json", tmp_path / "netlist.json", tmp_path / "out.json"
     placed.write_text(json.dumps(design(cells)))
     netlist.write_text(json.dumps(design({"ram": {"type": "DP16KD", "attributes": {}, "connections": {}}})))
-    assert main([str(placed), str(netlist), str(out)]) == 0
+    sites, again = tmp_path / "sites.json", tmp_path / "again.json"
+    assert main([str(netlist), str(sites), str(out), "--placed", str(placed)]) == 0
     made = json.loads(out.read_text())["modules"]["frenn"]["cells"]
     assert made["ram"]["attributes"] == {"BEL": "X100/Y70/EBR2"}
+    # What was chosen is kept, and can be used again.
+    assert read_sites(sites) == {"ram": "X100/Y70/EBR2"}
+    assert main([str(netlist), str(sites), str(again)]) == 0 and again.read_bytes() == out.read_bytes()
+    with pytest.raises(FrennError, match=r"missing\.json cannot be read"):
+        read_sites(tmp_path / "missing.json")
+    for wrong in ("", "[]", '{"ram": 3}'):
+        sites.write_text(wrong)
+        with pytest.raises(FrennError, match="holds no sites; a build whose engine is placed twice leaves them"):
+            read_sites(sites)
     with pytest.raises(FrennError, match="the netlist has no cell other"):
         keep(design({}), {"other": "X4/Y22/EBR0"})
     cells["lut"]["attributes"] = {}
@@ -98,6 +108,14 @@ def test_large_engines_are_placed_twice(name: str, depth: int, twice: bool, monk
     if twice:
         first = steps["first placement"]
         assert "--no-route" in first and "--no-route" not in steps["place and route"]
-        assert steps["sites"][2:] == (first[first.index("--write") + 1], first[first.index("--json") + 1], netlist)
+        placed = first[first.index("--write") + 1]
+        assert steps["sites"][2:] == (first[first.index("--json") + 1], "sites.json", netlist, "--placed", placed)
+        kept = build_plan(plan.design, sites={"ram": "X4/Y22/EBR0"})
+        assert [step.name for step in kept.steps] == ["synthesis", "sites", "place and route", "bitstream"]
+        assert json.loads(kept.files["sites.json"]) == {"ram": "X4/Y22/EBR0"} and "--placed" not in kept.steps[1].arguments
+        assert kept.fingerprint({}) != plan.fingerprint({})
     else:
         assert netlist == "netlist.json"
+    if name == "ulx3s-45f":
+        with pytest.raises(FrennError, match="ulx3s-45f takes no sites; legal are boards with LFE5U-85F or LFE5UM5G-85F"):
+            build_plan(plan.design, sites={})
