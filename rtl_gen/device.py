@@ -107,7 +107,8 @@ class Device(wiring.Component):
         fastest, slowest = Signal(5, reset_less=True), Signal(5, reset_less=True)
         # No space is as deep as that: an address or count with a bit above is beyond each of them.
         low_bits = 21
-        reach, far, over = Signal(low_bits + 1, reset_less=True), Signal(reset_less=True), Signal(reset_less=True)
+        reach = Signal(low_bits + 1, reset_less=True)
+        far, past, over = (Signal(reset_less=True, name=name) for name in ("far", "past", "over"))
         wrong_label, wrong_rate, ended = Signal(reset_less=True), Signal(reset_less=True), Signal(reset_less=True)
 
         # How far an address may go, whether it is beyond, and whether that is told yet.
@@ -141,6 +142,7 @@ class Device(wiring.Component):
             Space.DEVIATIONS: parameters.neuron_depth,
             Space.COUNTERS: len(NAMES),
         }
+        m.d.sync += past.eq(reach > depth)
         m.d.sync += depth.eq(reduce(or_, (Mux(in_space[space], size, 0) for space, size in sizes.items())))
 
         m.submodules.reader = reader = InputReader(parameters.vector_bits - 1)
@@ -365,7 +367,9 @@ class Device(wiring.Component):
                     with m.If(~last):
                         finish(Status.WRONG_LENGTH)
             with m.State("COMPARE COUNT"):
-                m.d.sync += over.eq(far | (reach > depth))
+                m.next = "JUDGE COUNT"
+            with m.State("JUDGE COUNT"):
+                m.d.sync += over.eq(far | past)
                 m.next = "CHECK COUNT"
             with m.State("CHECK COUNT"):
                 m.next = "ANSWER"
