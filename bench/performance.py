@@ -70,6 +70,13 @@ the lanes. What would lift it, by what it costs, least first:
 - Weights in external memory would lift the size of a network, not its speed: the peak in the table is what it would have to give.
 """
 
+GOAL: Final = """\
+The goal of 50,000 samples a second of 784-256-256-10 on a ULX3S 85F is not reached. On 128 lanes a sample takes 4,117, 3,327 and 2,925 cycles
+in epochs 1, 3 and 12, for which the clock would have to be 206, 166 and 146 MHz. An engine of 128 lanes has not been routed
+([engine.md](engine.md)), and at 12 bits the weights of this network do not fit beside it. On 64 lanes, with weights of 9 bits, it fits and takes
+7,271 cycles in epoch 1.
+"""
+
 TWIN: Final = """\
 The twin executes about 11,600 instructions for a cycle of 16 lanes; their code does not fit the processor's first cache, which is probably
 what limits it. Yosys flattens and simplifies the gateware before Verilator reads it: 1.15 times the clock at 16 lanes and 1.83 times at
@@ -259,6 +266,8 @@ def boards(figures: dict[str, Any]) -> list[str]:
         "",
         *heading("board", "network", "lanes", "weights", "MHz", "epoch", "engine", "line"),
         *rows,
+        "",
+        *GOAL.splitlines(),
     ]
 
 
