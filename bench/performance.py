@@ -71,8 +71,8 @@ the lanes. What would lift it, by what it costs, least first:
 """
 
 GOAL: Final = """\
-The goal of 50,000 samples a second of 784-256-256-10 on a ULX3S 85F is not reached. On 128 lanes a sample takes 4,117, 3,327 and 2,925 cycles
-in epochs 1, 3 and 12, for which the clock would have to be 206, 166 and 146 MHz. An engine of 128 lanes has not been routed
+The goal of 50,000 samples a second of 784-256-256-10 on a ULX3S 85F is not reached. On 128 lanes a sample takes 4,117, 3,327 and 2,925
+cycles in epochs 1, 3 and 12, for which the clock would have to be 206, 166 and 146 MHz. An engine of 128 lanes has not been routed
 ([engine.md](engine.md)), and at 12 bits the weights of this network do not fit beside it. On 64 lanes, with weights of 9 bits, it fits and
 takes 7,271 cycles in epoch 1.
 """
