@@ -230,7 +230,8 @@ def test_lost_frames_are_asked_for_once() -> None:
 
 def test_frames_grow_until_they_fit_the_device_and_shrink_when_lost() -> None:
     stream = Scripted([encode(Header(Kind.OPENED, 3, credit=2).pack())])
-    link = ByteLink(stream, FAST, session=3)
+    # No poll comes between, however slow the machine.
+    link = ByteLink(stream, ByteLinkParameters(poll_seconds=100.0, open_seconds=0.3), session=3)
     link.send(np.arange(1000, dtype=np.uint32))
     taken = 0
 
