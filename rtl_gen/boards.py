@@ -3,7 +3,7 @@
 
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeVar
 
 from ..firmware.errors import FrennError
 from .primitives.technology import Technology
@@ -24,6 +24,9 @@ TECHNOLOGIES: Final = MappingProxyType({"ecp5": Technology.ECP5, "ice40": Techno
 
 VENDOR_FAMILIES: Final = ("xilinx7", "ultrascale")
 """Families that the vendor's own tools must place and route: a build ends with a project for them."""
+
+
+Part = TypeVar("Part")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,9 +244,7 @@ class Board:
         FrennError
             If it has none.
         """
-        if self.uart is None:
-            raise FrennError(f"{self.name} has no serial line")
-        return self.uart
+        return self._had(self.uart, "serial line")
 
     @property
     def baud(self) -> int:
@@ -259,9 +260,7 @@ class Board:
         FrennError
             If it has none.
         """
-        if self.pcie is None:
-            raise FrennError(f"{self.name} has no PCI Express")
-        return self.pcie
+        return self._had(self.pcie, "PCI Express")
 
     @property
     def bus(self) -> Usb:
@@ -272,9 +271,12 @@ class Board:
         FrennError
             If it has none that reaches the FPGA.
         """
-        if self.usb is None:
-            raise FrennError(f"{self.name} has no USB that reaches the FPGA")
-        return self.usb
+        return self._had(self.usb, "USB that reaches the FPGA")
+
+    def _had(self, part: Part | None, what: str) -> Part:
+        if part is None:
+            raise FrennError(f"{self.name} has no {what}")
+        return part
 
     @property
     def links(self) -> tuple[str, ...]:
