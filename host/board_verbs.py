@@ -195,7 +195,9 @@ def add_parsers(verbs: "argparse._SubParsersAction[Any]") -> None:
     )
     building.add_argument("--clock", type=float, metavar="MHZ", help="clock of the engine (default: the board's)")
     building.add_argument("--baud", type=int, metavar="RATE", help="rate of the serial line (default: the board's)")
-    building.add_argument("--link", choices=LINKS, help="how the board is reached (default: PCIe where it has that, else the serial line)")
+    building.add_argument(
+        "--link", choices=LINKS, help="how the board is reached (default: PCIe where it has that, else the serial line, else the USB)"
+    )
     building.add_argument("--serial", metavar="TEXT", help=f"serial number on the USB, and so --link usb (default {DEFAULT_SERIAL})")
     building.add_argument("--seed", type=int, default=1, metavar="S", help="seed of placement (default 1)")
     building.add_argument("--sites", metavar="FILE", help="sites.json of an earlier build of the same engine, whose sites are kept")

@@ -224,7 +224,13 @@ class _Build:
             if over:
                 return {**changes, **over}
             return {**changes, "status": PROJECT} if board.by_vendor else changes
-        if step is not self.plan.steps[-1]:
+        *_, place, pack = self.plan.steps
+        if step.name == "sites" and failure:
+            return _failed(failure, f"read {step.log}")
+        if step not in (place, pack) and not failure:
+            # What a first placement reaches says nothing.
+            return {}
+        if step is not pack:
             return self._judge_placing(step, failure, report)
         part = self.out / self.plan.part
         if failure or not part.is_file():
@@ -235,8 +241,6 @@ class _Build:
 
     def _judge_placing(self, step: Step, failure: str, report: dict[str, Any]) -> dict[str, Any]:
         board = self.plan.design.board
-        if step is not self.plan.steps[-2] and not failure:
-            return {}
         timing = None if failure else json.loads((self.out / TIMING).read_bytes())
         use = placed_use(board, timing) if timing else logged_use(board, (self.out / step.log).read_text(errors="replace"))
         changes: dict[str, Any] = {"use": {**report["use"], **_use_table(use)}, "use_is": "after placing"} if use else {}

@@ -287,7 +287,7 @@ class BoardTop(wiring.Component):
         usb_locked, steady = Signal(), Signal(name="clocks_steady")
         settings = pll_settings(self.design.board.family, self.design.board.clock, ULPI_CLOCK)
         m.submodules.usb_pll = pll_cells(settings, clock_in, clock, usb_locked)["pll"]
-        # Through a register of the pin, so that the clock leaves it as late as the data do.
+        # By the pin's own register, to which the clock comes on its own wires.
         m.submodules.clock_pin = Instance("ODDRX1F", i_SCLK=clock, i_RST=Const(0), i_D0=Const(1), i_D1=Const(0), o_Q=self.ulpi_clk)
         m.d.comb += steady.eq(locked & usb_locked)
         return steady

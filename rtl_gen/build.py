@@ -14,7 +14,7 @@ from .constraints import SUFFIXES, constraints, crossing_constraints
 from .estimate import estimate
 from .pcie import CORE, core_options, core_stub
 from .primitives.inferred_memory import WORDS
-from .sites import DEVICES
+from .sites import DEVICES, sites_text
 
 CROSSING: Final = "crossing.xdc"
 STUB: Final = f"{CORE}.v"
@@ -160,7 +160,7 @@ def build_plan(design: BoardDesign, seed: int = 1, sites: Mapping[str, str] | No
         netlist = SITED
         keep: tuple[str, ...] = ("-m", "frenn.rtl_gen.sites", NETLIST, SITES, SITED)
         if sites is not None:
-            files[SITES] = json.dumps(dict(sites), indent=0, sort_keys=True)
+            files[SITES] = sites_text(sites)
         else:
             only = ("--json", NETLIST, *wanted, *place.arguments, "--no-route", "--write", PLACED)
             steps.append(replace(place, name="first placement", arguments=only, log="first.log", printed="first.log"))

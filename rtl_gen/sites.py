@@ -160,6 +160,11 @@ def _cost(nets: Sequence[NDArray[np.int64]], where: NDArray[np.int64], places: N
     return cost
 
 
+def sites_text(sites: Mapping[str, str]) -> str:
+    """What `read_sites` reads."""
+    return json.dumps(dict(sites), indent=0, sort_keys=True)
+
+
 def read_sites(path: Path) -> dict[str, str]:
     """Sites that an earlier build has kept.
 
@@ -189,7 +194,7 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         if arguments.placed is not None:
             chosen = choose_sites(json.loads(arguments.placed.read_bytes()))
-            write_atomic(arguments.sites, json.dumps(chosen, indent=0, sort_keys=True).encode())
+            write_atomic(arguments.sites, sites_text(chosen).encode())
         sites = read_sites(arguments.sites)
         design = json.loads(arguments.netlist.read_bytes())
         keep(design, sites)

@@ -314,7 +314,7 @@ def test_large_engine_is_placed_again_with_its_sites(tools: Tools, tmp_path: Pat
     # What was placed is another netlist.
     tools._write("NEXTPNR_ECP5", NEXTPNR_TWICE.format(ram="other"))
     assert main([*words, "--seed", "2"]) == 2
-    assert "sites: the netlist has no cell other; they are those of another engine; read sites.log" in capsys.readouterr().err
+    assert "sites: the netlist has no cell other; they are those of another engine; read sites.log; see" in capsys.readouterr().err
 
 
 def test_pack_that_fails_leaves_no_bitstream(tools: Tools, tmp_path: Path) -> None:
