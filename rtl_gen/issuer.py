@@ -61,8 +61,8 @@ class Issuer(wiring.Component):
         Where the sums of an instruction under way go, at once, for each stream of sums.
     list_full, list_address, list_node : Out
         Entry of an event list wanted; `entry_index`, `entry_value`, `count` : In, `neurons.LIST_LATENCY` cycles later.
-    walk, walk_idle, length, row : In
-        The neuron unit's instruction and whether it has finished; how many pairs of the list can be asked for; the row block that
+    walk, walk_idle, changes_length, states_length, row : In
+        The neuron unit's instruction and whether it has finished; how many pairs of its lists can be asked for; the row block that
         it writes.
     block, changed_block, valued_block : Out, In, In
         Flags of a row block, at once.
@@ -111,7 +111,8 @@ class Issuer(wiring.Component):
                 "count": In(INDEX_BITS),
                 "walk": In(INSTRUCTION),
                 "walk_idle": In(1),
-                "length": In(INDEX_BITS),
+                "changes_length": In(INDEX_BITS),
+                "states_length": In(INDEX_BITS),
                 "row": In(range(parameters.row_depth)),
                 "block": Out(range(parameters.row_depth)),
                 "changed_block": In(1),
@@ -348,12 +349,20 @@ class Issuer(wiring.Component):
         ]
         # A list that is written has its whole length when the walk ends; the next walk may begin another one then.
         with m.If(list_follows):
-            m.d.sync += [length.eq(self.length), some.eq(self.length != 0)]
+            walked = Mux(now.full, self.states_length, self.changes_length)
+            m.d.sync += [length.eq(walked), some.eq(walked != 0)]
+        # By registers alone: a pair of a list that is followed is asked for, and no instruction was under way a cycle ago.
+        follows, settles = lead & list_follows, Signal(reset_less=True)
+        m.d.sync += settles.eq(~self.issuing)
+        with m.If(follows):
+            m.d.sync += [next_inner.eq(next_inner + 1), needed.eq(needed + 1), some_issued.eq(1)]
+        with m.If(settles):
+            m.d.sync += [next_inner.eq(1), needed.eq(3), some_issued.eq(0)]
         m.d.comb += self.issuing.eq(1)
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.issuing.eq(0)
-                m.d.sync += [inner.eq(0), next_inner.eq(1), needed.eq(3), empty.eq(0), look.eq(LOOK - 2), some_issued.eq(0)]
+                m.d.sync += [inner.eq(0), empty.eq(0), look.eq(LOOK - 2)]
                 with m.If(self.start):
                     m.next = "BEGIN"
             with m.State("BEGIN"):
@@ -384,12 +393,12 @@ class Issuer(wiring.Component):
                 with m.If(~(rows_wait | sums_wait)):
                     m.next = "CHOOSE"
             with m.State("FOLLOW"):
-                m.d.sync += lead.eq(self.length >= needed)
-                m.d.comb += issue.eq(lead)
-                with m.If(issue):
-                    m.d.sync += [inner.eq(inner + 1), next_inner.eq(next_inner + 1), needed.eq(needed + 1), some_issued.eq(1)]
+                # Compared before one is chosen, since the lists are far away.
+                m.d.sync += lead.eq(Mux(now.full, self.states_length >= needed, self.changes_length >= needed))
+                m.d.comb += issue.eq(follows)
+                with m.If(follows):
+                    m.d.sync += inner.eq(inner + 1)
                 with m.If(~list_follows):
-                    m.d.comb += issue.eq(0)
                     m.next = "BLOCK"
                     with m.If(some_issued):
                         m.next = "REST"

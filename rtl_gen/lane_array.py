@@ -144,7 +144,7 @@ class LaneArray(wiring.Component):
     """Cycles from a command to its operands at the lanes."""
     forward_latency: Final = operand_time + Lane.chain_latency + 1
     update_latency: Final = operand_time + Lane.learned_latency + 1
-    clipped_latency: Final = operand_time + Lane.learned_latency + 5
+    clipped_latency: Final = operand_time + Lane.learned_latency + 7
     load_latency: Final = BROADCAST + 2 - FAN_OUT
     fetch_latency: Final = operand_time + 1
     step_latency: Final = BROADCAST + 2
@@ -318,11 +318,12 @@ class LaneArray(wiring.Component):
 
         counted = delay(m, learning, self.clipped_latency - 1, "counted")
         # Few flags at a time, since their lanes are far apart, and the first of them counted by a table: so that no carry waits for them.
-        clips: list[Value] = [delay(m, lane.clipped, 1, f"flag_{index}") for index, lane in enumerate(lanes)]
+        flags = [delay(m, lane.clipped, 1, f"flag_{index}") for index, lane in enumerate(lanes)]
+        groups = [flags[index : index + 4] for index in range(0, count, 4)]
         tables = [[number.bit_count() for number in range(1 << size)] for size in range(5)]
-        for level in range(3):
-            groups = [clips[index : index + 4] for index in range(0, len(clips), 4)]
-            sums = [sum(group, Const(0, 1)) if level else Array(tables[len(group)])[Cat(*group)] for group in groups]
-            clips = [delay(m, part, 1, f"clips_{level}_{index}") for index, part in enumerate(sums)]
+        clips = [delay(m, Array(tables[len(group)])[Cat(*group)], 1, f"clips_{index}") for index, group in enumerate(groups)]
+        for level in range(4):
+            pairs = [clips[index : index + 2] for index in range(0, len(clips), 2)]
+            clips = [delay(m, sum(pair, Const(0, 1)), 1, f"clips_{level}_{index}") for index, pair in enumerate(pairs)]
         m.d.sync += plain_register(m, self.clipped, "clipped_register").eq(Mux(counted, sum(clips), 0))
         return m

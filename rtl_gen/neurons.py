@@ -89,8 +89,8 @@ class NeuronUnit(wiring.Component):
         The entry, `LIST_LATENCY` cycles later.
     count : Out
         Length of the layer's list, `LIST_LATENCY` cycles after its number.
-    length : Out
-        Pairs of the list under way (of changes, or full) that can be asked for.
+    changes_length, states_length : Out
+        Pairs of the lists under way that can be asked for.
     row : Out
         Row block that the instruction under way writes; those before are complete.
     block, changed_block, valued_block : In, Out
@@ -144,7 +144,8 @@ class NeuronUnit(wiring.Component):
                 "entry_index": Out(INDEX_BITS),
                 "entry_value": Out(signed(parameters.vector_bits + 1)),
                 "count": Out(INDEX_BITS),
-                "length": Out(INDEX_BITS),
+                "changes_length": Out(INDEX_BITS),
+                "states_length": Out(INDEX_BITS),
                 "row": Out(range(parameters.row_depth)),
                 "block": In(range(parameters.row_depth)),
                 "changed_block": Out(1),
@@ -231,7 +232,7 @@ class NeuronUnit(wiring.Component):
             stepping.eq(walking & (ahead | ~following)),
         ]
         m.d.sync += [
-            ahead.eq(Array(totals)[follow_tag] >= needed),
+            ahead.eq(Array(total >= needed for total in totals)[follow_tag]),
             awaited.eq(awaited & ~self.complete),
             following.eq((awaited & ~self.complete).any()),
         ]
@@ -451,7 +452,7 @@ class NeuronUnit(wiring.Component):
 
         full = delay(m, self.list_full, EventList.latency, "full")
         of_inputs = delay(m, self.list_node == 0, EventList.latency, "of_inputs")
-        m.d.comb += self.length.eq(Mux(self.list_full, nonzero.length, changes.length))
+        m.d.comb += [self.changes_length.eq(changes.length), self.states_length.eq(nonzero.length)]
         m.d.sync += [
             plain_register(m, self.count, "count_register").eq(
                 Mux(full, nonzero.count, Mux(of_inputs, Mux(coming, counts[0], counts[1]), changes.count))

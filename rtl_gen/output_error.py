@@ -46,6 +46,7 @@ class OutputError(wiring.Component):
     predict_only : In
         Only the first pass is made, and no error leaves.
     classes : In, 12
+        At least two.
         Neurons of the output layer, at least 1.
     label : In, 12
         The target's index, less than ``classes``.
@@ -142,7 +143,7 @@ class OutputError(wiring.Component):
         # The first pass compares in two cycles, so it asks in every second one.
         resting = Signal()
         with m.If(restart):
-            m.d.sync += [self.index.eq(0), self.index_valid.eq(1), resting.eq(0), left.eq(self.classes - 1), at_last.eq(self.classes == 1)]
+            m.d.sync += [self.index.eq(0), self.index_valid.eq(1), resting.eq(0), left.eq(self.classes - 1), at_last.eq(0)]
         with m.Elif(self.index_valid & scanning):
             m.d.sync += [self.index_valid.eq(0), resting.eq(~last)]
         with m.Elif(resting):

@@ -586,7 +586,7 @@ class _Expected:
         if instruction.op != Op.SNAPSHOT:
             assert got["row"] == (instruction.row + self.written // lanes) % (1 << len(unit.component.row)), note
         if not self.open:
-            assert got["length"] == self.length, note
+            assert got["states_length" if self.of_states else "changes_length"] == self.length, note
         pair = self.coming.pop(0)
         if pair is not None:
             assert (got["entry_index"], got["entry_value"]) == pair, note
