@@ -2,7 +2,7 @@
 """The neuron unit reads and writes nothing but the neurons, the rows and the list of its instruction's layer: by induction.
 
 The solver chooses legal instructions, when each begins, when drives are there, and what all memories and the arithmetic say. Of the output
-error it is assumed that it tells no more elements than there are classes, and none before it began or after it is done.
+error it is assumed that it tells no more elements than there are classes, in their order, and none before it began or after it is done.
 """
 
 from pathlib import Path
@@ -12,8 +12,9 @@ import pytest
 from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib.wiring import Out
 from frenn.firmware.isa import NEURON_OPS, WALK_OPS, Op
-from frenn.rtl_gen.neurons import DRAIN, ERROR_DRAIN, TOLD, NeuronUnit
+from frenn.rtl_gen.neurons import DRAIN, ERROR_DRAIN, RESULT, ROUNDED, TOLD, NeuronUnit
 from frenn.rtl_gen.pipeline import delay
+from frenn.rtl_gen.primitives.block_memory import BlockMemory
 from proofs import Bench, plant, prove, refute, same, within
 from small_engine import small_engine
 from stand_ins import anything, ports
@@ -68,7 +69,7 @@ def build(component: Any = NeuronUnit) -> Bench:
         bench.claim(f"{op.name} is known from the cycle before", bench.always(flag == (bench.past(given.op) == op)))
     erring, walking, left, drain = inner["erring"], inner["walking"], inner["left"], inner["drain"]
     told = bench.count(error.error_valid, dut.start, ROWS, "told")
-    bench.assume(~error.error_valid | (erring & (now.op == Op.ERROR) & (told < now.rows)))
+    bench.assume(~error.error_valid | (erring & (now.op == Op.ERROR) & (told < now.rows) & (error.error_index == told)))
     bench.assume(~error.done | erring)
 
     # Neurons of which the walk, or the output error, has told, and which are on their way to the memories.
@@ -90,6 +91,25 @@ def build(component: Any = NeuronUnit) -> Bench:
     pushed = inner["push_change"] | inner["push_value"]
     bench.claim("a list has no more than the layer", ~pushed | (index < now.rows))
     bench.claim("a drive that is asked for is of the layer", ~inner["stepping"] | within(inner["walk"], now.target, now.rows))
+    # Where the walk is, from when a neuron is stepped over until its state and deviation have been asked for.
+    places = [inner["walk"], *(taps[f"address_{cycle}"][1] for cycle in range(1, RESULT + 1))]
+    steps = [inner["stepping"], *walked]
+    for cycle in range(1, RESULT + 1):
+        bench.claim(f"a place is known for {cycle} cycles", ~steps[cycle] | within(places[cycle], now.target, now.rows))
+    early, late = (cycle - BlockMemory.latency for cycle in (ROUNDED, RESULT + 1))
+    state, deviation = inner["states"].read_address, inner["deviations"].read_address
+    asks = {
+        "the slope of a deviation": (steps[early] & inner["deviating"], state),
+        "a state that is compared or copied": (steps[late] & ~inner["deviating"], state),
+        "a deviation that is compared": (steps[late], deviation),
+        "a deviation that an error replaces": (taps["erred_valid"][1], deviation),
+    }
+    for name, (asked, address) in asks.items():
+        bench.claim(f"{name} is of the layer", ~asked | within(address, now.target, now.rows))
+    bench.claim("an error is where its number says", ~taps["erred_valid"][1] | same(inner["erred_address"], now.target + told - 1))
+    for kind, flag in (("ACTIVATE", "activating"), ("DEVIATE", "deviating"), ("ERROR", "of_error")):
+        bench.claim(f"it is known whether it is {kind}", ~begun | (inner[flag] == (now.op == Op[kind])))
+    bench.claim("the host reads while none is on its way", ~inner["host"] | (under_way == 0))
     bench.claim(NEVER[0], ~walked[0])
     bench.claim(NEVER[1], ~(valid & ~serial))
 
@@ -149,8 +169,11 @@ def test_some_instruction(tmp_path: Path, claim: str) -> None:
         ("walk.eq(self.instruction.target)", "walk.eq(0)", "a drive that is asked for is of the layer"),
         ("final_step.eq(left == 2)", "final_step.eq(left == 1)", "a drive that is asked for is of the layer"),
         ("[index.eq(0), lane.eq(0),", "[lane.eq(0),", "a list has no more than the layer"),
+        ("host.eq(self.idle)", "host.eq(~activating)", "a state that is compared or copied is of the layer"),
+        ("addresses[ROUNDED - BlockMemory.latency]", "instruction.source", "the slope of a deviation is of the layer"),
+        ("instruction.target + error.error_index", "error.error_index", "a deviation that an error replaces is of the layer"),
     ],
-    ids=["one in two", "elsewhere", "short rows", "from the first", "one more", "goes on"],
+    ids=["one in two", "elsewhere", "short rows", "from the first", "one more", "goes on", "the host's", "a source", "the first"],
 )
 def test_fault(tmp_path: Path, old: str, new: str, claim: str) -> None:
     refute(build(plant(NeuronUnit, (old, new))), tmp_path, depth=FAULT_DEPTH, claim=claim)
