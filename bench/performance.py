@@ -78,8 +78,8 @@ The twin executes about 11,600 instructions for a cycle of 16 lanes; their code 
 what limits it. Yosys flattens and simplifies the gateware before Verilator reads it: 1.15 times the clock at 16 lanes and 1.83 times at
 128, where registers that a board has several of become one. What was tried besides, at 16 lanes: profiles for g++ give 1.15 times, for
 twice the time to compile; clang (of ziglang) 1.12 times, and takes longer to compile; -O2, -Os, -march=native, other options of
-Verilator, and one evaluation a cycle instead of two change it by 3 % or less, which is no more than the runs differ by. Two threads on two cores
-are slower: 0.53 times the clock at 16 lanes and 0.75 at 128, for the threads meet in every cycle and wait for each other.
+Verilator, and one evaluation a cycle instead of two change it by 3 % or less, which is no more than the runs differ by. Two threads on
+two cores are slower: 0.53 times the clock at 16 lanes and 0.75 at 128, for the threads meet in every cycle and wait for each other.
 """
 
 

@@ -222,6 +222,9 @@ class NeuronUnit(wiring.Component):
         needed = Signal(INDEX_BITS + 1, reset_less=True)
         awaited, following, follow_tag = Signal(TAGS), Signal(), Signal.like(self.follow_tag, reset_less=True)
         ahead = Signal()
+        # The count of the instruction that is followed, in a register of its own, so that no choice stands before the comparison.
+        followed, tag = Signal(INDEX_BITS, reset_less=True), Mux(self.start, self.follow_tag, follow_tag)
+        m.d.sync += followed.eq(Mux(self.start, Array(totals)[self.follow_tag], followed) + drives.complete.bit_select(tag, 1))
         drain = Signal(range(DRAIN + 1))
         m.submodules.error = error = OutputError(parameters.drive_bits, read_latency=1 + Drives.latency)
         erring = Signal()
@@ -232,7 +235,7 @@ class NeuronUnit(wiring.Component):
             stepping.eq(walking & (ahead | ~following)),
         ]
         m.d.sync += [
-            ahead.eq(Array(total >= needed for total in totals)[follow_tag]),
+            ahead.eq(followed >= needed),
             awaited.eq(awaited & ~self.complete),
             following.eq((awaited & ~self.complete).any()),
         ]
