@@ -14,9 +14,13 @@ from typing import Any, Final
 import command
 from frenn.firmware.errors import FrennError
 from frenn.firmware.files import write_atomic
+from frenn.firmware.network import load_network
+from frenn.host.fit import fit_engine
+from frenn.rtl_gen.boards import find_board
 from frenn.rtl_gen.cycles import IDLE_KINDS
+from frenn.rtl_gen.estimate import estimate
 from matplotlib.figure import Figure
-from runs import DOCS
+from runs import DOCS, EXAMPLES
 
 PAGE: Final = DOCS / "performance.md"
 SHOWN: Final = "large", "MNIST 2x256"
@@ -274,10 +278,14 @@ def goal(figures: dict[str, Any]) -> list[str]:
         return []
     entry = figures["presets"][preset][name]
     cycles = [(number, epoch["cycles_per_sample"]) for number, epoch in entry["epochs"].items()]
+    board = find_board("ulx3s-85f")
+    memories = estimate(board, fit_engine(board, [load_network(EXAMPLES / "mnist-9bit.toml")], lanes=entry["lanes"]))["block_rams"]
     clocks = ", ".join(f"{GOAL * count / 1e6:.0f} MHz in epoch {number} ({count:,.0f} cycles)" for number, count in cycles)
     text = (
         f"The goal is {GOAL:,} samples a second of {entry['network']} on a ULX3S 85F. On {entry['lanes']} lanes it takes "
-        f"a clock of {clocks}. "
+        f"a clock of {clocks}. Memory is in its way as well: with weights of 12 bits the network does not fit that board, and with 9 bits "
+        f"an engine of {entry['lanes']} lanes takes {memories.used} of {memories.available} block RAMs, more than the placer that large "
+        "engines need finds places for. "
         "How far engines have come is in [engine.md](engine.md): one of 128 lanes has not been routed."
     )
     return ["", *prose(text)]
