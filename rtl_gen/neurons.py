@@ -222,11 +222,6 @@ class NeuronUnit(wiring.Component):
         needed = Signal(INDEX_BITS + 1, reset_less=True)
         awaited, following, follow_tag = Signal(TAGS), Signal(), Signal.like(self.follow_tag, reset_less=True)
         ahead = Signal()
-        # The count of the instruction that is followed, in a register of its own, so that no choice stands before the comparison. Between
-        # walks it is that of the one that a walk would follow.
-        followed, tag = Signal(INDEX_BITS, reset_less=True), Signal.like(follow_tag)
-        m.d.comb += tag.eq(Mux(walking, follow_tag, self.follow_tag))
-        m.d.sync += followed.eq(Mux(walking, followed, Array(totals)[tag]) + Array(drives.complete)[tag])
         drain = Signal(range(DRAIN + 1))
         m.submodules.error = error = OutputError(parameters.drive_bits, read_latency=1 + Drives.latency)
         erring = Signal()
@@ -237,7 +232,7 @@ class NeuronUnit(wiring.Component):
             stepping.eq(walking & (ahead | ~following)),
         ]
         m.d.sync += [
-            ahead.eq(followed >= needed),
+            ahead.eq(Array(total >= needed for total in totals)[follow_tag]),
             awaited.eq(awaited & ~self.complete),
             following.eq((awaited & ~self.complete).any()),
         ]
