@@ -8,7 +8,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..firmware.arithmetic import MIX_ROUNDS, IntArray, mix
-from .pipeline import REPLICA, delay, plain_register
+from .pipeline import delay, plain_register
 
 
 class RandomWords(wiring.Component):
@@ -44,16 +44,13 @@ class RandomWords(wiring.Component):
         for index in range(MIX_ROUNDS):
             left, right = Signal(32, reset_less=True, name=f"a{index}"), Signal(32, reset_less=True, name=f"b{index}")
             wide, key = Signal(32, name=f"wide{index}"), Signal(32, name=f"key{index}", reset_less=True)
-            # Made beside the sum, so that one gate stands behind its carry.
-            beside = Signal(32, name=f"beside{index}", attrs=REPLICA)
-            added = Signal(32, name=f"added{index}")
+            mixed = Signal(32, name=f"mixed{index}")
             m.d.comb += [
                 wide.eq(a),
-                added.eq((wide.rotate_left(24) + b)[:32]),
-                beside.eq(b.rotate_left(3) ^ key),
+                mixed.eq((wide.rotate_left(24) + b)[:32] ^ key),
             ]
             m.d.sync += key.eq(self.seed + Const(0x9E3779B9 * index & 0xFFFFFFFF, 32))
-            m.d.sync += [left.eq(added ^ key), right.eq(added ^ beside)]
+            m.d.sync += [left.eq(mixed), right.eq(b.rotate_left(3) ^ mixed)]
             a, b = left, right
         turn = delay(m, self.turn, MIX_ROUNDS, "turn")
         doubled = a.replicate(2)

@@ -161,7 +161,13 @@ class Sequencer(wiring.Component):
         may = Signal()
         m.d.comb += [
             may.eq(
-                ops[Op.SWEEP] | ops[Op.LOOP] | (for_array & self.array_may) | (for_neurons & self.neurons_may) | (ops[Op.NEXT] & decides)
+                ops[Op.SWEEP]
+                | ops[Op.LOOP]
+                | (for_array & self.array_may)
+                | (for_neurons & self.neurons_may)
+                | (ops[Op.NEXT] & decides)
+                | (ops[Op.STOP_IF_RIGHT] & self.neurons_idle)
+                | (ends & self.all_idle)
             ),
         ]
         with m.FSM():
@@ -190,21 +196,6 @@ class Sequencer(wiring.Component):
             with m.State("LOOK"):
                 m.d.comb += self.running.eq(1)
                 m.next = "EXECUTE"
-                with m.If(ops[Op.STOP_IF_RIGHT]):
-                    m.next = "JUDGE"
-                with m.If(ends):
-                    m.next = "FINISH"
-            # What may end the program has states of its own, so that little logic stands before each.
-            with m.State("JUDGE"):
-                m.d.comb += self.running.eq(1)
-                with m.If(self.neurons_idle):
-                    m.next = "FETCH"
-                    with m.If(self.skip_right & ~self.wrong):
-                        m.next = "IDLE"
-            with m.State("FINISH"):
-                m.d.comb += self.running.eq(1)
-                with m.If(self.all_idle):
-                    m.next = "IDLE"
             with m.State("EXECUTE"):
                 m.d.comb += self.running.eq(1)
                 m.d.sync += [self.start_array.eq(for_array & self.array_may), self.start_neurons.eq(for_neurons & self.neurons_may)]
@@ -219,6 +210,8 @@ class Sequencer(wiring.Component):
                         ]
                     with m.If(ops[Op.LOOP]):
                         m.d.sync += [body.eq(here), looped.eq(1)]
+                    with m.If(ends | (ops[Op.STOP_IF_RIGHT] & self.skip_right & ~self.wrong)):
+                        m.next = "IDLE"
                 with m.If(ops[Op.NEXT] & decides):
                     m.d.sync += turned.eq(1)
                     with m.If(again):
