@@ -7,7 +7,8 @@ Runs the tests, all of them unless arguments for pytest say otherwise, with the 
 cores. A folder that an earlier call kept with ``--keep`` is told of again by ``--of``, without running anything.
 
 A point of the gateware is a line, a branch, or one way of a bit of a named signal. Points of one class of components count together,
-whichever instance and whichever configuration they were seen in: covered is what any bench has reached. Not counted is what Yosys adds
+whichever instance and whichever configuration they were seen in: covered is what any bench has reached. Libraries' components, as those of
+the USB, and the models of vendors' cells count apart. Not counted is what Yosys adds
 when it writes Verilog: unnamed intermediate values, and a process's ``if`` that nothing ever makes true. A field that has a name beside
 that of its record is the same wires, which count once.
 """
@@ -22,6 +23,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -153,8 +155,8 @@ def lines_of_python(folder: Path) -> dict[str, Any]:
     parts, whole, report = sorted(map(str, folder.glob(".coverage*"))), folder / "python.data", folder / "python.json"
     if not parts:
         return {}
-    # A report of coverage.py takes in, and removes, files whose names begin as that of its data.
-    for words in (["combine", "--keep", *parts], ["json", "-o", str(report)]):
+    # A report of coverage.py takes in, and removes, files whose names begin as that of its data. Code with a fault planted has no file.
+    for words in (["combine", "--keep", *parts], ["json", "-i", "-o", str(report)]):
         command = [sys.executable, "-m", "coverage", words[0], "-q", f"--data-file={whole}", *words[1:]]
         subprocess.run(command, cwd=ROOT, check=True)
     files = json.loads(report.read_bytes())["files"]
@@ -166,13 +168,24 @@ def percent(reached: int, every: int) -> str:
 
 
 def gateware_table(components: dict[str, Points]) -> list[str]:
-    """A row a component, and the sum."""
+    """A row for each component of this project, their sum, and the sum of the others: of libraries, and models of vendors' cells."""
+    own = {name: points for name, points in components.items() if name in own_classes()}
     rows = ["| component | lines | branches | toggles |", "|---|---|---|---|"]
-    for name, points in sorted(components.items()):
+    for name, points in sorted(own.items()):
         rows.append(f"| `{name}` | {' | '.join(percent(*points.share(kind)) for kind in KINDS)} |")
-    sums = [[sum(values) for values in zip(*(points.share(kind) for points in components.values()), strict=True)] for kind in KINDS]
-    told = [f"{percent(*pair)} of {pair[1]}" if any(pair) else "" for pair in sums]
-    return [*rows, f"| all | {' | '.join(told)} |"]
+    others = [points for name, points in components.items() if name not in own]
+    for name, group in (("all", list(own.values())), ("libraries and vendors' cells", others)):
+        sums = [[sum(values) for values in zip(*(points.share(kind) for points in group), strict=True)] for kind in KINDS]
+        told = [f"{percent(*pair)} of {pair[1]}" if any(pair) else "" for pair in sums]
+        rows.append(f"| {name} | {' | '.join(told)} |")
+    return rows
+
+
+@cache
+def own_classes() -> frozenset[str]:
+    """Names of the classes that the project itself writes."""
+    sources = [path for folder in ("rtl_gen", "sim") for path in (ROOT / folder).rglob("*.py")]
+    return frozenset(name for path in sources for name in re.findall(r"^class (\w+)", path.read_text(), re.MULTILINE))
 
 
 def python_table(files: dict[str, Any]) -> list[str]:
