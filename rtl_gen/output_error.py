@@ -46,8 +46,7 @@ class OutputError(wiring.Component):
     predict_only : In
         Only the first pass is made, and no error leaves.
     classes : In, 12
-        At least two.
-        Neurons of the output layer, at least 1.
+        Neurons of the output layer, at least 2.
     label : In, 12
         The target's index, less than ``classes``.
     shift : In, 6
