@@ -224,12 +224,9 @@ class _Build:
             if over:
                 return {**changes, **over}
             return {**changes, "status": PROJECT} if board.by_vendor else changes
-        *_, place, pack = self.plan.steps
-        if step.name == "sites" and failure:
-            return _failed(failure, f"read {step.log}")
-        if step not in (place, pack) and not failure:
-            # What a first placement reaches says nothing.
-            return {}
+        pack = self.plan.steps[-1]
+        if step.name == "sites":
+            return _failed(failure, f"read {step.log}") if failure else {}
         if step is not pack:
             return self._judge_placing(step, failure, report)
         part = self.out / self.plan.part

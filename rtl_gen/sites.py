@@ -1,20 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sites of block RAMs and multipliers, chosen all at once against the logic that was placed around them.
+"""Sites of block RAMs and multipliers, chosen all at once for a netlist before anything of it is placed.
 
-    python -m frenn.rtl_gen.sites NETLIST SITES OUT [--placed PLACED]
+    python -m frenn.rtl_gen.sites NETLIST SITES OUT [--seed N]
 
-With ``--placed`` the sites are chosen, and written to SITES, before the netlist gets them.
+With ``--seed`` the sites are chosen, and written to SITES, before the netlist gets them (attribute ``BEL``).
 
-nextpnr's static placer finds places for everything first and moves block RAMs and multipliers to sites last, one by one. What wire that
-costs differs from seed to seed. Here all of one kind are assigned to sites together, so that the half perimeters of their nets are
-shortest while the rest stays; a second placement, with these sites kept (attribute ``BEL``), moves the logic to them.
+nextpnr's static placer finds places for everything first and moves block RAMs and multipliers to sites last, one by one; that costs as
+much wire as all else has, and where the memory is nearly full it finds none. What has a site from the beginning is left where it is.
 """
 
 import argparse
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -24,14 +23,21 @@ from numpy.typing import NDArray
 
 from ..firmware.errors import FrennError
 from ..firmware.files import write_atomic
+from .floorplan import ROUNDS, Floorplan, Graph, Indices, Points, assigned
 
 DEVICES: Final = ("LFE5U-85F", "LFE5UM5G-85F")
 """FPGAs whose sites are known."""
-ROUNDS: Final = 4
-"""Times that each kind is assigned: its nets lead to the other one too."""
+DIE: Final = (126, 95)
+"""Columns and rows of their tiles."""
 _COLUMNS: Final = (4, 13, 22, 31, 40, 49, 58, 69, 78, 87, 96, 105, 114)
 _WIDEST: Final = 2_000
 """Cells of the widest net that counts: clock and reset have wires of their own."""
+_AREAS: Final = {"LUT4": 1.0, "CCU2C": 2.0, "TRELLIS_DPR16X4": 6.0, "TRELLIS_FF": 0.35}
+"""LUTs that a cell takes; a register mostly stands behind the one that drives it."""
+_EXACT_ROUNDS: Final = 4
+"""Times that each kind is assigned by half perimeters at the end: its nets lead to the other one too."""
+_REPORT: Final = 10
+"""Rounds from one line about progress to the next."""
 
 
 @dataclass(frozen=True)
@@ -68,13 +74,17 @@ SITES: Final[Mapping[str, tuple[Site, ...]]] = {
 """All sites of `DEVICES`, by type of cell."""
 
 
-def choose_sites(placed: Mapping[str, Any]) -> dict[str, str]:
-    """Sites for the block RAMs and multipliers of a placed design.
+def choose_sites(netlist: Mapping[str, Any], seed: int, say: Callable[[str], None] = lambda text: None) -> dict[str, str]:
+    """Sites for the block RAMs and multipliers of a design.
 
     Parameters
     ----------
-    placed : mapping
-        What nextpnr wrote (``--write``).
+    netlist : mapping
+        What Yosys wrote.
+    seed : int
+        Another one chooses other sites.
+    say : callable
+        Takes a line about progress.
 
     Returns
     -------
@@ -84,33 +94,56 @@ def choose_sites(placed: Mapping[str, Any]) -> dict[str, str]:
     Raises
     ------
     FrennError
-        If a cell has no place, or there are more cells than sites.
+        If there are more cells than sites.
     """
-    # Late: it takes a while to load.
-    from scipy.optimize import linear_sum_assignment
+    cells = _top(netlist)["cells"]
+    names = list(cells)
+    numbers = {name: number for number, name in enumerate(names)}
+    kinds = {kind: np.array([numbers[name] for name in names if cells[name]["type"] == kind], dtype=np.int64) for kind in SITES}
+    for kind, members in kinds.items():
+        if len(members) > len(SITES[kind]):
+            raise FrennError(f"sites: {len(members)} cells {kind}, and {len(SITES[kind])} sites")
+    graph = Graph(
+        nets=_nets(cells, numbers),
+        areas=np.array([_AREAS.get(cell["type"], 0.0) for cell in cells.values()]),
+        kinds=kinds,
+        sites={kind: np.array([(site.x, site.y) for site in sites], dtype=float) for kind, sites in SITES.items()},
+        die=DIE,
+    )
+    plan = Floorplan(graph, seed)
+    for number in range(1, ROUNDS + 1):
+        plan.step()
+        if number % _REPORT == 0:
+            say(f"round {number} of {ROUNDS}: {plan.wire():.0f} tiles of wire")
+    chosen = exact_sites(graph, plan.spread, plan.chosen)
+    return {names[cell]: SITES[kind][site].bel for kind, members in kinds.items() for cell, site in zip(members, chosen[kind], strict=True)}
 
-    cells = _top(placed)["cells"]
-    numbers = {name: number for number, name in enumerate(cells)}
-    where = np.array([_place(name, cell) for name, cell in cells.items()])
-    kinds = {kind: [name for name, cell in cells.items() if cell["type"] == kind] for kind in SITES}
-    nets = _nets(cells, numbers)
-    of_cell: dict[int, list[NDArray[np.int64]]] = defaultdict(list)
-    hard = {numbers[name] for names in kinds.values() for name in names}
-    for net in nets:
+
+def exact_sites(graph: Graph, places: Points, chosen: Mapping[str, Indices]) -> dict[str, Indices]:
+    """The numbers of the sites whose nets have the shortest half perimeters, for one kind after the other while all else stays.
+
+    Parameters
+    ----------
+    graph : Graph
+    places : ndarray, (cells, 2)
+        Of all cells; rounded to whole tiles.
+    chosen : mapping of str to ndarray
+        Numbers of sites to begin with.
+    """
+    where = np.rint(places).astype(np.int64)
+    better = {kind: np.asarray(sites) for kind, sites in chosen.items()}
+    hard = {int(cell) for members in graph.kinds.values() for cell in members}
+    of_cell: dict[int, list[Indices]] = defaultdict(list)
+    for net in graph.nets:
         for number in hard.intersection(net.tolist()):
             of_cell[number].append(net[net != number])
-    chosen = {}
-    for _ in range(ROUNDS):
-        for kind, names in kinds.items():
-            sites = SITES[kind]
-            if len(names) > len(sites):
-                raise FrennError(f"sites: {len(names)} cells {kind}, and {len(sites)} sites")
-            places = np.array([(site.x, site.y) for site in sites])
-            cost = np.array([_cost(of_cell[numbers[name]], where, places) for name in names]).reshape(len(names), len(sites))
-            for name, index in zip(names, linear_sum_assignment(cost)[1].tolist(), strict=True):
-                where[numbers[name]] = places[index]
-                chosen[name] = sites[index].bel
-    return chosen
+    for _ in range(_EXACT_ROUNDS):
+        for kind, members in graph.kinds.items():
+            sites = np.rint(graph.sites[kind]).astype(np.int64)
+            cost = np.array([_cost(of_cell[int(cell)], where, sites) for cell in members]).reshape(len(members), len(sites))
+            better[kind] = assigned(cost)
+            where[members] = sites[better[kind]]
+    return better
 
 
 def keep(netlist: Mapping[str, Any], sites: Mapping[str, str]) -> None:
@@ -131,13 +164,6 @@ def keep(netlist: Mapping[str, Any], sites: Mapping[str, str]) -> None:
 def _top(design: Mapping[str, Any]) -> Mapping[str, Any]:
     (top,) = (module for module in design["modules"].values() if int(module.get("attributes", {}).get("top", "0"), 2))
     return top
-
-
-def _place(name: str, cell: Mapping[str, Any]) -> tuple[int, int]:
-    parts = cell["attributes"].get("NEXTPNR_BEL", "").split("/")
-    if len(parts) != 3:
-        raise FrennError(f"sites: {name} has no place; it was not placed")
-    return int(parts[0][1:]), int(parts[1][1:])
 
 
 def _nets(cells: Mapping[str, Any], numbers: Mapping[str, int]) -> list[NDArray[np.int64]]:
@@ -180,7 +206,7 @@ def read_sites(path: Path) -> dict[str, str]:
     except ValueError:
         sites = None
     if not isinstance(sites, dict) or not all(isinstance(bel, str) for bel in sites.values()):
-        raise FrennError(f"sites: {path} holds no sites; a build whose engine is placed twice leaves them")
+        raise FrennError(f"sites: {path} holds no sites; a build of a large engine leaves them")
     return sites
 
 
@@ -189,14 +215,14 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("netlist", type=Path)
     parser.add_argument("sites", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--placed", type=Path)
+    parser.add_argument("--seed", type=int)
     arguments = parser.parse_args(words)
     try:
-        if arguments.placed is not None:
-            chosen = choose_sites(json.loads(arguments.placed.read_bytes()))
+        design = json.loads(arguments.netlist.read_bytes())
+        if arguments.seed is not None:
+            chosen = choose_sites(design, arguments.seed, lambda text: print(f"Info: {text}", flush=True))
             write_atomic(arguments.sites, sites_text(chosen).encode())
         sites = read_sites(arguments.sites)
-        design = json.loads(arguments.netlist.read_bytes())
         keep(design, sites)
     except FrennError as error:
         print(f"ERROR: {error}")

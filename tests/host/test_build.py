@@ -26,6 +26,7 @@ from frenn.host.cli import main
 from frenn.rtl_gen.axi_stream import AxiStreams, axi_ports, join_axi
 from frenn.rtl_gen.board_top import BoardDesign
 from frenn.rtl_gen.boards import BOARDS, find_board
+from frenn.rtl_gen.sites import SITES
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -267,24 +268,17 @@ YOSYS_RAM = """
     json.dump({"design": {"num_cells_by_type": {"LUT4": 900}}}, open("cells.json", "w"))
     json.dump({"modules": {"frenn": {"attributes": {"top": "1"}, "cells": {"ram": ram}}}}, open("netlist.json", "w"))
 """
-NEXTPNR_TWICE = """
+NEXTPNR_SITED = """
     import json, pathlib, sys
     if "--version" in sys.argv:
         print("nextpnr 3.4 (pretended)"); sys.exit()
     options = dict(zip(sys.argv, sys.argv[1:]))
     place = json.loads(pathlib.Path(options["--json"]).read_text())["modules"]["frenn"]["cells"]["ram"]["attributes"].get("BEL", "")
     with open("calls", "a") as calls:
-        print("nextpnr", "--no-route" in sys.argv, place or "anywhere", file=calls)
-    if "--write" in sys.argv:
-        cells = {{"lut": {{"type": "TRELLIS_COMB", "attributes": {{"NEXTPNR_BEL": "X100/Y71/SLICEA.LUT0"}}, "connections": {{"D": [1]}}}},
-            "{ram}": {{"type": "DP16KD", "attributes": {{"NEXTPNR_BEL": "X4/Y22/EBR0"}}, "connections": {{"D": [1]}}}}}}
-        top = {{"frenn": {{"attributes": {{"top": "1"}}, "cells": cells}}}}
-        pathlib.Path(options["--write"]).write_text(json.dumps({{"modules": top}}))
-    else:
-        asked = float(options["--freq"])
-        tiles = {{"TRELLIS_COMB": {{"used": 1000, "available": 83640}}}}
-        timing = {{"fmax": {{"sync": {{"achieved": 60.0, "constraint": asked}}}}, "utilization": tiles}}
-        pathlib.Path(options["--report"]).write_text(json.dumps(timing))
+        print("nextpnr", place or "anywhere", file=calls)
+    tiles = {"TRELLIS_COMB": {"used": 1000, "available": 83640}}
+    timing = {"fmax": {"sync": {"achieved": 60.0, "constraint": float(options["--freq"])}}, "utilization": tiles}
+    pathlib.Path(options["--report"]).write_text(json.dumps(timing))
 """
 ECPPACK = """
     import sys
@@ -294,26 +288,27 @@ ECPPACK = """
 """
 
 
-def test_large_engine_is_placed_again_with_its_sites(tools: Tools, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_large_engine_is_placed_with_sites(tools: Tools, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tools._write("YOSYS", YOSYS_RAM)
     tools._write("ECPPACK", ECPPACK)
     out = tmp_path / "out"
-    words = ["build", "--board", "ulx3s-85f", "--preset", "medium", "--out", str(out)]
-    tools._write("NEXTPNR_ECP5", NEXTPNR_TWICE.format(ram="ram"))
+    words = ["build", "--board", "ulx3s-85f", "--preset", "medium", "--clock", "50", "--out", str(out)]
+    tools._write("NEXTPNR_ECP5", NEXTPNR_SITED)
     assert main(words) == 0
-    assert (out / "calls").read_text().splitlines() == ["nextpnr True anywhere", "nextpnr False X100/Y70/EBR2"]
-    told = capsys.readouterr().err
-    assert re.search(r"^first placement: done \(\d+ s\)\nsites \.\.\.\nsites: done \(\d+ s\)$", told, re.MULTILINE)
-    assert report_of(out)["fmax_mhz"] == 60.0 and set(report_of(out)["seconds"]) >= {"first placement", "sites", "place and route"}
-    # Its sites serve again, without the first placement.
-    again = [*words[:-1], str(tmp_path / "again"), "--sites", str(out / "sites.json")]
+    (site,) = json.loads((out / "sites.json").read_text()).values()
+    assert site in {site.bel for site in SITES["DP16KD"]}
+    assert (out / "calls").read_text().splitlines() == [f"nextpnr {site}"]
+    assert re.search(r"^sites: done \(\d+ s\)$", capsys.readouterr().err, re.MULTILINE)
+    assert report_of(out)["fmax_mhz"] == 60.0 and set(report_of(out)["seconds"]) >= {"sites", "place and route"}
+    # Its sites serve again, with another seed too.
+    again = [*words[:-1], str(tmp_path / "again"), "--seed", "2", "--sites", str(out / "sites.json")]
     assert main(again) == 0
-    assert (tmp_path / "again" / "calls").read_text().splitlines() == ["nextpnr False X100/Y70/EBR2"]
+    assert (tmp_path / "again" / "calls").read_text().splitlines() == [f"nextpnr {site}"]
     assert main([*again[:-1], str(tmp_path / "none.json")]) == 2
     assert capsys.readouterr().err.endswith("none.json cannot be read: No such file or directory\n")
-    # What was placed is another netlist.
-    tools._write("NEXTPNR_ECP5", NEXTPNR_TWICE.format(ram="other"))
-    assert main([*words, "--seed", "2"]) == 2
+    # Another engine's are refused.
+    (tmp_path / "other.json").write_text('{"other": "X4/Y22/EBR0"}')
+    assert main([*again[:-1], str(tmp_path / "other.json")]) == 2
     assert "sites: the netlist has no cell other; they are those of another engine; read sites.log; see" in capsys.readouterr().err
 
 
