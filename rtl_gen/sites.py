@@ -96,27 +96,39 @@ def choose_sites(netlist: Mapping[str, Any], seed: int, say: Callable[[str], Non
     FrennError
         If there are more cells than sites.
     """
-    cells = _top(netlist)["cells"]
-    names = list(cells)
-    numbers = {name: number for number, name in enumerate(names)}
-    kinds = {kind: np.array([numbers[name] for name in names if cells[name]["type"] == kind], dtype=np.int64) for kind in SITES}
-    for kind, members in kinds.items():
-        if len(members) > len(SITES[kind]):
-            raise FrennError(f"sites: {len(members)} cells {kind}, and {len(SITES[kind])} sites")
-    graph = Graph(
-        nets=_nets(cells, numbers),
-        areas=np.array([_AREAS.get(cell["type"], 0.0) for cell in cells.values()]),
-        kinds=kinds,
-        sites={kind: np.array([(site.x, site.y) for site in sites], dtype=float) for kind, sites in SITES.items()},
-        die=DIE,
-    )
+    graph = site_graph(netlist)
     plan = Floorplan(graph, seed)
     for number in range(1, ROUNDS + 1):
         plan.step()
         if number % _REPORT == 0:
             say(f"round {number} of {ROUNDS}: {plan.wire():.0f} tiles of wire")
     chosen = exact_sites(graph, plan.spread, plan.chosen)
-    return {names[cell]: SITES[kind][site].bel for kind, members in kinds.items() for cell, site in zip(members, chosen[kind], strict=True)}
+    names = list(_top(netlist)["cells"])
+    pairs = ((kind, zip(members, chosen[kind], strict=True)) for kind, members in graph.kinds.items())
+    return {names[cell]: SITES[kind][site].bel for kind, both in pairs for cell, site in both}
+
+
+def site_graph(netlist: Mapping[str, Any]) -> Graph:
+    """Cells, in the order of the netlist, and nets of a design that Yosys wrote, with all sites.
+
+    Raises
+    ------
+    FrennError
+        If there are more cells than sites.
+    """
+    cells = _top(netlist)["cells"]
+    numbers = {name: number for number, name in enumerate(cells)}
+    kinds = {kind: np.array([numbers[name] for name, cell in cells.items() if cell["type"] == kind], dtype=np.int64) for kind in SITES}
+    for kind, members in kinds.items():
+        if len(members) > len(SITES[kind]):
+            raise FrennError(f"sites: {len(members)} cells {kind}, and {len(SITES[kind])} sites")
+    return Graph(
+        nets=_nets(cells, numbers),
+        areas=np.array([_AREAS.get(cell["type"], 0.0) for cell in cells.values()]),
+        kinds=kinds,
+        sites={kind: np.array([(site.x, site.y) for site in sites], dtype=float) for kind, sites in SITES.items()},
+        die=DIE,
+    )
 
 
 def exact_sites(graph: Graph, places: Points, chosen: Mapping[str, Indices]) -> dict[str, Indices]:

@@ -15,8 +15,8 @@ from frenn.firmware.parameters import PRESETS
 from frenn.rtl_gen.board_top import BoardDesign
 from frenn.rtl_gen.boards import find_board
 from frenn.rtl_gen.build import build_plan
-from frenn.rtl_gen.floorplan import Floorplan, Graph
-from frenn.rtl_gen.sites import DIE, SITES, choose_sites, exact_sites, keep, main, read_sites
+from frenn.rtl_gen.floorplan import ROUNDS, Floorplan, Graph
+from frenn.rtl_gen.sites import DIE, SITES, choose_sites, exact_sites, keep, main, read_sites, site_graph
 
 Cells = dict[str, dict[str, Any]]
 
@@ -83,6 +83,19 @@ def test_what_belongs_together_stands_together(seed: int) -> None:
     assert apart(list(range(60))) < 0.7 * apart([*range(30, 60), *range(30)])
     # The same seed chooses the same, another one others.
     assert choose_sites(netlist, 1) == chosen != choose_sites(netlist, 2)
+
+
+def test_what_stands_on_sites_finds_them(seed: int) -> None:
+    """In the end nothing is torn apart for the sites' sake: the wires alone have drawn each cell to its own."""
+    graph = site_graph(lanes(60, random.Random(seed)))
+    plan = Floorplan(graph, seed)
+    begin = plan.wire()
+    for _ in range(ROUNDS):
+        plan.step()
+    for kind, members in graph.kinds.items():
+        assert np.array_equal(plan.spread[members], graph.sites[kind][plan.chosen[kind]])
+        assert np.abs(plan.places[members] - plan.spread[members]).max() < 2
+    assert plan.wire() < 0.95 * begin
 
 
 def test_a_floorplan_spreads_its_cells(seed: int) -> None:
