@@ -69,9 +69,9 @@ of the placed design, and samples a second follow from cycles counted in simulat
 page from the reports of its builds.
 
 `frenn build` (`pip install 'frenn[build]'`) leaves a folder: the bitstream, its Verilog, RTLIL and constraints, the netlist,
-what the tools said, and `report.json`. What is unchanged is not built again. Large engines on an 85F are placed twice, the second time
-with sites for memories and multipliers that were chosen by the first; they are left in `sites.json`, and `--sites FILE` spares the first
-placement when the same engine is built again. A design that does not fit or is too slow leaves a
+what the tools said, and `report.json`. What is unchanged is not built again. On an 85F the memories and multipliers of more than 32 lanes
+have their sites before anything is placed, chosen by `--seed`; they are left in `sites.json`, and `--sites FILE` keeps those of an earlier
+build of the same engine, whatever the seed. A design that does not fit or is too slow leaves a
 report that says what overflowed and what to change, and no bitstream. For AMD's FPGAs the folder is a project instead, of which
 `vivado -mode batch -source build.tcl` makes the bitstream, and the use of resources is Yosys' estimate. `frenn flash` loads a
 bitstream until power is cut, or for good with `--persist`.
