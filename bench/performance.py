@@ -284,9 +284,8 @@ def goal(figures: dict[str, Any]) -> list[str]:
     text = (
         f"The goal is {GOAL:,} samples a second of {entry['network']} on a ULX3S 85F. On {entry['lanes']} lanes it takes "
         f"a clock of {clocks}. Memory is in its way as well: with weights of 12 bits the network does not fit that board, and with 9 bits "
-        f"an engine of {entry['lanes']} lanes takes {memories.used} of {memories.available} block RAMs, more than the placer that large "
-        "engines need finds places for. "
-        "How far engines have come is in [engine.md](engine.md): one of 128 lanes has not been routed."
+        f"an engine of {entry['lanes']} lanes takes {memories.used} of {memories.available} block RAMs. "
+        "How far engines have come is in [engine.md](engine.md)."
     )
     return ["", *prose(text)]
 
