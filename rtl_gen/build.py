@@ -154,7 +154,7 @@ def build_plan(design: BoardDesign, seed: int = 1, sites: Mapping[str, str] | No
     place, pack, suffix = _BACK_ENDS[board.family](design)
     netlist = NETLIST
     wanted = ("--freq", f"{design.frequency / 1e6:.6f}", "--seed", str(seed), "--timing-allow-fail")
-    if sites is not None or ("static" in place.arguments and board.device in DEVICES):
+    if sites is not None or "static" in place.arguments:
         netlist = SITED
         chosen = ("--seed", str(seed)) if sites is None else ()
         if sites is not None:

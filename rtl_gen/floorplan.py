@@ -84,8 +84,6 @@ class Floorplan:
         Where the quadratic placement has each cell.
     spread : ndarray, (cells, 2)
         The same for equal density, and on sites what stands on sites.
-    chosen : dict of str to ndarray
-        For each cell of `Graph.kinds`, the number of its site.
     """
 
     def __init__(self, graph: Graph, seed: int) -> None:
@@ -105,7 +103,6 @@ class Floorplan:
         generator = np.random.default_rng(seed)
         self.places: Points = self._die / 2 + generator.normal(size=(cells, 2)) * self._die / 6
         self.spread = self.places.copy()
-        self.chosen: dict[str, Indices] = {}
         self._round = 0
         for _ in range(_FREE_ROUNDS):
             self._solve(0.0, 0.0)
@@ -139,8 +136,7 @@ class Floorplan:
         for kind, cells in self._graph.kinds.items():
             sites = self._graph.sites[kind]
             distance = np.abs(wanted[begin : begin + len(cells), None] - sites[None]).sum(axis=2)
-            self.chosen[kind] = assigned(distance * self._pins[cells, None])
-            self.spread[cells] = sites[self.chosen[kind]]
+            self.spread[cells] = sites[assigned(distance * self._pins[cells, None])]
             begin += len(cells)
 
     def _halved(self, cells: Indices) -> Points:

@@ -102,7 +102,7 @@ def choose_sites(netlist: Mapping[str, Any], seed: int, say: Callable[[str], Non
         plan.step()
         if number % _REPORT == 0:
             say(f"round {number} of {ROUNDS}: {plan.wire():.0f} tiles of wire")
-    chosen = exact_sites(graph, plan.spread, plan.chosen)
+    chosen = exact_sites(graph, plan.spread)
     names = list(_top(netlist)["cells"])
     pairs = ((kind, zip(members, chosen[kind], strict=True)) for kind, members in graph.kinds.items())
     return {names[cell]: SITES[kind][site].bel for kind, both in pairs for cell, site in both}
@@ -131,19 +131,17 @@ def site_graph(netlist: Mapping[str, Any]) -> Graph:
     )
 
 
-def exact_sites(graph: Graph, places: Points, chosen: Mapping[str, Indices]) -> dict[str, Indices]:
+def exact_sites(graph: Graph, places: Points) -> dict[str, Indices]:
     """The numbers of the sites whose nets have the shortest half perimeters, for one kind after the other while all else stays.
 
     Parameters
     ----------
     graph : Graph
     places : ndarray, (cells, 2)
-        Of all cells; rounded to whole tiles.
-    chosen : mapping of str to ndarray
-        Numbers of sites to begin with.
+        Of all cells, to begin with; rounded to whole tiles.
     """
     where = np.rint(places).astype(np.int64)
-    better = {kind: np.asarray(sites) for kind, sites in chosen.items()}
+    better: dict[str, Indices] = {}
     hard = {int(cell) for members in graph.kinds.values() for cell in members}
     of_cell: dict[int, list[Indices]] = defaultdict(list)
     for net in graph.nets:

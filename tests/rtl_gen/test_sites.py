@@ -43,7 +43,7 @@ def test_no_other_sites_are_better(seed: int) -> None:
     # Each memory is on twelve nets, of luts besides.
     nets = [np.array([60 + index // 12, *generator.choice(60, size=3, replace=False)]) for index in range(36)]
     graph = Graph(nets=nets, areas=np.ones(63), kinds={"DP16KD": np.arange(60, 63)}, sites={"DP16KD": few}, die=DIE)
-    chosen = exact_sites(graph, places, {"DP16KD": np.arange(3)})["DP16KD"]
+    chosen = exact_sites(graph, places)["DP16KD"]
 
     def with_sites(sites: Any) -> Any:
         return np.concatenate([places[:60], few[list(sites)].astype(np.int64)])
@@ -93,7 +93,8 @@ def test_what_stands_on_sites_finds_them(seed: int) -> None:
     for _ in range(ROUNDS):
         plan.step()
     for kind, members in graph.kinds.items():
-        assert np.array_equal(plan.spread[members], graph.sites[kind][plan.chosen[kind]])
+        taken = {tuple(place) for place in plan.spread[members].tolist()}
+        assert len(taken) == len(members) and taken <= {tuple(place) for place in graph.sites[kind].tolist()}
         assert np.abs(plan.places[members] - plan.spread[members]).max() < 2
     assert plan.wire() < 0.95 * begin
 
