@@ -3,8 +3,8 @@
 
     python bench/covered.py [--out coverage.json] [--missing missing.txt] [PYTEST ARGUMENT ...]
 
-Runs the tests, all of them unless arguments for pytest say otherwise, with the benches on Verilator instrumented; half an hour on two
-cores. A folder that an earlier call kept with ``--keep`` is told of again by ``--of``, without running anything.
+Runs the tests, all of them unless arguments for pytest say otherwise, with the benches on Verilator instrumented; an hour and a half on two
+cores that other work shared. A folder that an earlier call kept with ``--keep`` is told of again by ``--of``, without running anything.
 
 A point of the gateware is a line, a branch, or one way of a bit of a named signal. Points of one class of components count together,
 whichever instance and whichever configuration they were seen in: covered is what any bench has reached. Libraries' components, as those of
