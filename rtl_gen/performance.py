@@ -44,7 +44,7 @@ class PerformanceCounters(wiring.Component):
     Throughput one step of each counter a cycle.
     """
 
-    latency: Final = TURN + BlockMemory.latency + 4
+    latency: Final = TURN + BlockMemory.latency + 5
 
     def __init__(self, step_bits: Mapping[str, int], live: Collection[str] = ()) -> None:
         self.live = live
@@ -70,9 +70,9 @@ class PerformanceCounters(wiring.Component):
         m = Module()
         m.submodules.totals = totals = BlockMemory(COUNTER_BITS, TURN)
         turn = Signal(range(TURN), reset_less=True)
-        # Reset clears by the same wires.
-        clear = Signal(init=1)
-        m.d.sync += [turn.eq(turn + 1), clear.eq(self.clear)]
+        # Reset clears by the same wires. What steps come from stands all over the FPGA: they have a cycle more to come near.
+        far_clear, clear = Signal(init=1), Signal(init=1)
+        m.d.sync += [turn.eq(turn + 1), far_clear.eq(self.clear), clear.eq(far_clear)]
 
         gathered, steps = [], {}
         for index, (name, bits) in enumerate(self.step_bits.items()):
@@ -80,7 +80,7 @@ class PerformanceCounters(wiring.Component):
             visited = Signal(name=f"{name}_visited", reset_less=True)
             step = Signal(bits, name=f"{name}_step", reset_less=True, attrs=REPLICA)
             m.d.sync += [
-                step.eq(getattr(self, f"step_{name}")),
+                step.eq(delay(m, getattr(self, f"step_{name}"), 1, f"far_{name}_step")),
                 visited.eq(turn == (index - 1) % TURN),
                 part.eq(Mux(visited, 0, part) + step),
             ]

@@ -269,16 +269,26 @@ YOSYS_RAM = """
     json.dump({"modules": {"frenn": {"attributes": {"top": "1"}, "cells": {"ram": ram}}}}, open("netlist.json", "w"))
 """
 NEXTPNR_SITED = """
-    import json, pathlib, sys
+    import json, pathlib, re, sys
     if "--version" in sys.argv:
         print("nextpnr 3.4 (pretended)"); sys.exit()
     options = dict(zip(sys.argv, sys.argv[1:]))
+    tiles = {"TRELLIS_COMB": {"used": 1000, "available": 83640}}
+    if "--no-pack" in sys.argv:
+        asked = {name: float(clock) for name, clock in re.findall(r'NET "(.*)" (.*) MHZ', open(options["--lpf"]).read())}
+        with open("calls", "a") as calls:
+            print("route", asked["$glbnet$clk"], file=calls)
+        if asked["$glbnet$clk"] > REACHED:
+            sys.exit(print("ERROR: giving up") or 125)
+        timing = {"fmax": {name: {"achieved": REACHED, "constraint": asked[name]} for name in asked}, "utilization": tiles}
+        sys.exit(pathlib.Path(options["--report"]).write_text(json.dumps(timing)) and 0)
     place = json.loads(pathlib.Path(options["--json"]).read_text())["modules"]["frenn"]["cells"]["ram"]["attributes"].get("BEL", "")
     with open("calls", "a") as calls:
         print("nextpnr", place or "anywhere", file=calls)
-    tiles = {"TRELLIS_COMB": {"used": 1000, "available": 83640}}
-    timing = {"fmax": {"sync": {"achieved": 60.0, "constraint": float(options["--freq"])}}, "utilization": tiles}
-    pathlib.Path(options["--report"]).write_text(json.dumps(timing))
+    print("Info: \t        TRELLIS_COMB:    1000/  83640     1%")
+    print(f"Info: Max frequency for clock 'link.link_clk': 70.00 MHz (PASS at 47.50 MHz)")
+    print(f"Warning: Max frequency for clock    '$glbnet$clk': 41.00 MHz (FAIL at {float(options['--freq']):.2f} MHz)")
+    open("placed.json", "w").write("placed")
 """
 ECPPACK = """
     import sys
@@ -293,23 +303,47 @@ def test_large_engine_is_placed_with_sites(tools: Tools, tmp_path: Path, capsys:
     tools._write("ECPPACK", ECPPACK)
     out = tmp_path / "out"
     words = ["build", "--board", "ulx3s-85f", "--preset", "medium", "--clock", "50", "--out", str(out)]
-    tools._write("NEXTPNR_ECP5", NEXTPNR_SITED)
+    tools._write("NEXTPNR_ECP5", NEXTPNR_SITED.replace("REACHED", "60.0"))
     assert main(words) == 0
     (site,) = json.loads((out / "sites.json").read_text()).values()
     assert site in {site.bel for site in SITES["DP16KD"]}
-    assert (out / "calls").read_text().splitlines() == [f"nextpnr {site}"]
+    assert (out / "calls").read_text().splitlines() == [f"nextpnr {site}", "route 51.0"]
     assert re.search(r"^sites: done \(\d+ s\)$", capsys.readouterr().err, re.MULTILINE)
-    assert report_of(out)["fmax_mhz"] == 60.0 and set(report_of(out)["seconds"]) >= {"sites", "place and route"}
+    report = report_of(out)
+    assert report["fmax_mhz"] == 60.0 and set(report["seconds"]) >= {"sites", "place", "route"}
+    assert report["use"]["luts"] == {"used": 1000, "available": 83640}
+    # Told is what was wanted, not the little more that was asked of the router.
+    assert report["clocks"]["clk"]["asked_mhz"] == 50.0 and report["clocks"]["link_clk"]["asked_mhz"] == 47.5
     # Its sites serve again, with another seed too.
     again = [*words[:-1], str(tmp_path / "again"), "--seed", "2", "--sites", str(out / "sites.json")]
     assert main(again) == 0
-    assert (tmp_path / "again" / "calls").read_text().splitlines() == [f"nextpnr {site}"]
+    assert (tmp_path / "again" / "calls").read_text().splitlines() == [f"nextpnr {site}", "route 51.0"]
     assert main([*again[:-1], str(tmp_path / "none.json")]) == 2
     assert capsys.readouterr().err.endswith("none.json cannot be read: No such file or directory\n")
     # Another engine's are refused.
     (tmp_path / "other.json").write_text('{"other": "X4/Y22/EBR0"}')
     assert main([*again[:-1], str(tmp_path / "other.json")]) == 2
     assert "sites: the netlist has no cell other; they are those of another engine; read sites.log; see" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("reached", "asked", "told"),
+    [
+        (48.0, [51.0, 46.92], "the design reaches 48.00 MHz where 50.00 is asked for; ask for --clock 48, or try another --seed"),
+        (20.0, [51.0, 46.92, 43.35], "giving up; read routing.log; fewer lanes or another --seed may help"),
+    ],
+)
+def test_clock_that_cannot_be_routed_is_tried_slower(
+    tools: Tools, tmp_path: Path, capsys: pytest.CaptureFixture[str], reached: float, asked: list[float], told: str
+) -> None:
+    tools._write("YOSYS", YOSYS_RAM)
+    tools._write("NEXTPNR_ECP5", NEXTPNR_SITED.replace("REACHED", str(reached)))
+    out = tmp_path / "out"
+    assert main(["build", "--board", "ulx3s-85f", "--preset", "medium", "--clock", "50", "--out", str(out)]) == 2
+    err = capsys.readouterr().err
+    assert told in err and "route: no end; again for 92% of the clock ..." in err
+    assert [line.split()[1] for line in (out / "calls").read_text().splitlines()[1:]] == [str(clock) for clock in asked]
+    assert report_of(out)["use"]["luts"] == {"used": 1000, "available": 83640} and not (out / "frenn.bit").exists()
 
 
 def test_pack_that_fails_leaves_no_bitstream(tools: Tools, tmp_path: Path) -> None:
