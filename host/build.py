@@ -19,9 +19,9 @@ from ..firmware.errors import FrennError
 from ..firmware.files import write_atomic
 from ..rtl_gen.board_top import NAME, BoardDesign
 from ..rtl_gen.boards import FAMILIES
-from ..rtl_gen.build import CELLS, PLACE, ROUTE, ROUTING, TIMING, BuildPlan, Step, Tool, build_plan
+from ..rtl_gen.build import CELLS, ROUTING, TIMING, BuildPlan, Step, Tool, build_plan
 from ..rtl_gen.identity import gateware_identity
-from ..rtl_gen.routing import ENDLESS, SHARES, routing_constraints, wanted_clocks
+from ..rtl_gen.routing import ENDLESS, SHARES, routing_constraints
 from ..rtl_gen.usage import NAMES, Clock, Crossing, Use, logged_use, netlist_use, placed_clocks, placed_crossings, placed_use
 from .throughput import predictions
 
@@ -172,7 +172,6 @@ class _Build:
         self.out = out
         self.say = say
         self.commands = commands
-        self.wanted: dict[str, float] = {}
 
     def run(self, report: dict[str, Any]) -> dict[str, Any]:
         out, plan = self.out, self.plan
@@ -186,7 +185,7 @@ class _Build:
         for step in plan.steps:
             self.say(f"{step.name} ...")
             begin = time.monotonic()
-            failure = self._route(step) if step.name == ROUTE else self._run_step(step)
+            failure = self._attempt(step) if ROUTING in step.arguments else self._run_step(step)
             report["seconds"][step.name] = round(time.monotonic() - begin, 1)
             verdict = self._judge(step, failure, report)
             report |= verdict
@@ -214,14 +213,14 @@ class _Build:
             return f"{step.tool.commands[0]} was killed (signal {number}), perhaps for want of memory"
         return _complaint(self.out / step.printed) or f"{step.tool.commands[0]} ended with code {code} and left no message"
 
-    def _route(self, step: Step) -> str:
-        """Route a placed design, for slower clocks than those that are wanted if that does not end."""
-        placing = self.plan.files[f"{NAME}.lpf"]
+    def _attempt(self, step: Step) -> str:
+        """Place and route, for a slower clock than the one that is wanted if that does not end."""
+        pins = self.plan.files[f"{NAME}.lpf"]
         failure = ""
         for share in SHARES:
             if failure:
                 self.say(f"{step.name}: no end; again for {share:.0%} of the clock ...")
-            write_atomic(self.out / ROUTING, routing_constraints(placing, self.wanted, share).encode())
+            write_atomic(self.out / ROUTING, routing_constraints(pins, float(self.plan.design.frequency), share).encode())
             failure = self._run_step(step)
             if ENDLESS not in failure:
                 break
@@ -242,10 +241,6 @@ class _Build:
         pack = self.plan.steps[-1]
         if step.name == "sites":
             return _failed(failure, f"read {step.log}") if failure else {}
-        if step.name == PLACE and not failure:
-            log = (self.out / step.log).read_text(errors="replace")
-            self.wanted = wanted_clocks(log)
-            return {"use": {**report["use"], **_use_table(logged_use(board, log))}, "use_is": "after placing"}
         if step is not pack:
             return self._judge_placing(step, failure, report)
         part = self.out / self.plan.part
@@ -263,13 +258,16 @@ class _Build:
         over = _overflow(use)
         if over:
             return {**changes, **over}
+        if ENDLESS in failure:
+            slowest = int(float(self.plan.design.frequency) * SHARES[-1] / 1e6)
+            told = f"the design cannot be routed for {slowest} MHz, where {report['pll_mhz']:g} is asked for"
+            return {**changes, "status": TIMING_MISSED, "message": told, "advice": "ask for a slower --clock, or try another --seed"}
         if timing is None:
             return {**changes, **_failed(failure, f"read {step.log}; fewer lanes or another --seed may help")}
-        for name, clock in self.wanted.items():
-            # What was asked of the router is not what is wanted.
-            timing["fmax"].get(name, {})["constraint"] = clock
-        clocks = placed_clocks(timing)
-        crossings = placed_crossings(timing)
+        # What an attempt asks for is not what is wanted.
+        wanted = float(self.plan.design.frequency) / 1e6 if ROUTING in step.arguments else None
+        clocks = placed_clocks(timing, wanted)
+        crossings = placed_crossings(timing, wanted)
         if clocks:
             changes["fmax_mhz"] = round(clocks[0].achieved, 2)
             changes["clocks"] = {

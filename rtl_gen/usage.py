@@ -3,7 +3,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from .boards import Board
@@ -156,15 +156,24 @@ def logged_use(board: Board, log: str) -> dict[str, Use]:
     return placed_use(board, {"utilization": {name: {"used": int(used), "available": int(most)} for name, used, most in lines}})
 
 
-def placed_clocks(timing: Mapping[str, Any]) -> list[Clock]:
-    """The clocks of nextpnr's report: first the engine's, which is called `ENGINE_CLOCK` or is the fastest that was asked for."""
+def placed_clocks(timing: Mapping[str, Any], wanted: float | None = None) -> list[Clock]:
+    """The clocks of nextpnr's report: first the engine's, which is called `ENGINE_CLOCK` or is the fastest that was asked for.
+
+    Parameters
+    ----------
+    timing : mapping
+        The report.
+    wanted : float, optional
+        What `ENGINE_CLOCK` is to reach, MHz, if that is not what nextpnr was asked for.
+    """
     clocks = [Clock(_bare(name), entry["achieved"], entry["constraint"]) for name, entry in timing["fmax"].items()]
+    clocks = [replace(clock, asked=wanted) if wanted is not None and clock.name == ENGINE_CLOCK else clock for clock in clocks]
     return sorted(clocks, key=lambda clock: (clock.name != ENGINE_CLOCK, -clock.asked))
 
 
-def placed_crossings(timing: Mapping[str, Any]) -> list[Crossing]:
-    """The longest path between each pair of clocks of nextpnr's report."""
-    clocks = {clock.name: clock for clock in placed_clocks(timing)}
+def placed_crossings(timing: Mapping[str, Any], wanted: float | None = None) -> list[Crossing]:
+    """The longest path between each pair of clocks of nextpnr's report; see `placed_clocks`."""
+    clocks = {clock.name: clock for clock in placed_clocks(timing, wanted)}
     crossings = []
     for path in timing.get("critical_paths", ()):
         ends = [_bare(path[end].partition(" ")[2]) for end in ("from", "to")]
