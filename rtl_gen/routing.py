@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What large engines are routed for.
+"""What the largest engines are routed for.
 
 nextpnr's router2 routes late arcs anew, whatever else stands in their way, until none is late and no wire is used twice. It needs a clock
 that can be reached, or it never ends; so a design is tried for the clock that is asked for, and if that does not end for slower ones,

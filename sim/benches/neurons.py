@@ -9,7 +9,7 @@ import cocotb
 import numpy as np
 
 from ...firmware.arithmetic import ACTIVATIONS, LOGIT_BITS, SLOPE_FRACTION, IntArray
-from ...firmware.isa import WALK_OPS, Instruction, Op
+from ...firmware.isa import OUTPUT_OPS, WALK_OPS, Instruction, Op
 from ...rtl_gen.drives import PASS, STREAMS, SUM_LATENCY, Drives
 from ...rtl_gen.instruction import TAGS
 from ...rtl_gen.neurons import DRAIN, ERROR_DRAIN, LIST_LATENCY, NeuronUnit
@@ -41,8 +41,9 @@ async def equals_model(dut: Any) -> None:
             await unit.give_inputs()
         if random.random() < 0.3:
             await unit.bench.step(unit.next_sweep())
-        layer = random.choice(unit.layers)
         op = OPS[trial % len(OPS)]
+        # An output layer has at least two neurons.
+        layer = random.choice([layer for layer in unit.layers if layer.width > 1 or op not in OUTPUT_OPS])
         instruction = unit.instruction(op, layer)
         schedule = _Schedule(unit)
         others = [other for other in unit.layers if other is not layer]
