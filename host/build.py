@@ -21,7 +21,7 @@ from ..rtl_gen.board_top import NAME, BoardDesign
 from ..rtl_gen.boards import FAMILIES
 from ..rtl_gen.build import CELLS, ROUTING, TIMING, BuildPlan, Step, Tool, build_plan
 from ..rtl_gen.identity import gateware_identity
-from ..rtl_gen.routing import ENDLESS, SHARES, routing_constraints
+from ..rtl_gen.routing import ENDLESS, SLOWER, routing_constraints
 from ..rtl_gen.usage import NAMES, Clock, Crossing, Use, logged_use, netlist_use, placed_clocks, placed_crossings, placed_use
 from .throughput import predictions
 
@@ -215,15 +215,14 @@ class _Build:
 
     def _attempt(self, step: Step) -> str:
         """Place and route, for a slower clock than the one that is wanted if that does not end."""
-        pins = self.plan.files[f"{NAME}.lpf"]
-        failure = ""
-        for share in SHARES:
-            if failure:
-                self.say(f"{step.name}: no end; again for {share:.0%} of the clock ...")
-            write_atomic(self.out / ROUTING, routing_constraints(pins, float(self.plan.design.frequency), share).encode())
-            failure = self._run_step(step)
+        failure = self._run_step(step)
+        for share in SLOWER:
             if ENDLESS not in failure:
                 break
+            self.say(f"{step.name}: no end; again for {share:.0%} of the clock ...")
+            constraints = routing_constraints(self.plan.files[f"{NAME}.lpf"], float(self.plan.design.frequency), share)
+            write_atomic(self.out / ROUTING, constraints.encode())
+            failure = self._run_step(step)
         return failure
 
     def _judge(self, step: Step, failure: str, report: dict[str, Any]) -> dict[str, Any]:
@@ -259,7 +258,7 @@ class _Build:
         if over:
             return {**changes, **over}
         if ENDLESS in failure:
-            slowest = int(float(self.plan.design.frequency) * SHARES[-1] / 1e6)
+            slowest = int(float(self.plan.design.frequency) * SLOWER[-1] / 1e6)
             told = f"the design cannot be routed for {slowest} MHz, where {report['pll_mhz']:g} is asked for"
             return {**changes, "status": TIMING_MISSED, "message": told, "advice": "ask for a slower --clock, or try another --seed"}
         if timing is None:

@@ -13,6 +13,7 @@ from .boards import Board, Pcie
 from .constraints import SUFFIXES, constraints, crossing_constraints
 from .pcie import CORE, core_options, core_stub
 from .primitives.inferred_memory import WORDS
+from .routing import routing_constraints
 from .sites import DEVICES, sites_text
 
 CROSSING: Final = "crossing.xdc"
@@ -86,7 +87,7 @@ class BuildPlan:
     steps : tuple of Step
         In their order. The first is synthesis, which leaves `NETLIST` and `CELLS`; the last but one places and routes and leaves `TIMING`;
         the last one packs the bitstream. Between them sites may be chosen for what large engines have many of (`rtl_gen.sites`). The
-        largest are placed and routed with constraints `ROUTING`, which depend on the attempt (`rtl_gen.routing`).
+        largest are placed and routed with constraints `ROUTING`, in whose place come others where they cannot be met (`rtl_gen.routing`).
     bitstream : str
         File name of the product; empty if the vendor's tools are to make it.
     """
@@ -154,6 +155,8 @@ def build_plan(design: BoardDesign, seed: int = 1, sites: Mapping[str, str] | No
             files |= {CROSSING: crossing_constraints(board, design.frequency), STUB: core_stub(board.family, board.slot)}
         return BuildPlan(design=design, files=files, steps=tuple(steps), bitstream="")
     place, pack, suffix = _BACK_ENDS[board.family](design)
+    if ROUTING in place.arguments:
+        files[ROUTING] = routing_constraints(files[f"{NAME}.lpf"], float(design.frequency))
     netlist = NETLIST
     wanted = ("--freq", f"{design.frequency / 1e6:.6f}", "--seed", str(seed), "--timing-allow-fail")
     if sites is not None or "static" in place.arguments:

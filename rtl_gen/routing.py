@@ -12,13 +12,13 @@ from .usage import ENGINE_CLOCK
 
 MARGIN: Final = 1.02
 """What is asked of the router, by what is wanted: it reckons delays a little shorter than the report after it."""
-SHARES: Final = (1.0, 0.92, 0.85)
-"""Of the clock asked for: what is tried, one after the other."""
+SLOWER: Final = (0.92, 0.85)
+"""Shares of the clock asked for that are tried, one after the other, where it is out of reach."""
 ENDLESS: Final = "giving up"
 """In the message of a router that stops because it makes no progress."""
 
 
-def routing_constraints(pins: str, frequency: float, share: float) -> str:
+def routing_constraints(pins: str, frequency: float, share: float = 1.0) -> str:
     """Constraints of an attempt: those of the board, and the engine's clock, in place of what its PLL makes.
 
     Parameters
