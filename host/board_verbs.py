@@ -74,7 +74,7 @@ def make(arguments: argparse.Namespace) -> int:
     )
     out = Path(arguments.out if arguments.out is not None else Path("builds") / design.board.name)
     sites = None if arguments.sites is None else read_sites(Path(arguments.sites))
-    report = build(design, out, arguments.seed, lambda text: print(text, file=sys.stderr, flush=True), sites)
+    report = build(design, out, arguments.seed, lambda text: print(text, file=sys.stderr, flush=True), sites, arguments.tries)
     if report["status"] == PROJECT:
         print(f"project in {out}; run there: vivado -mode batch -source build.tcl")
     else:
@@ -200,6 +200,7 @@ def add_parsers(verbs: "argparse._SubParsersAction[Any]") -> None:
     )
     building.add_argument("--serial", metavar="TEXT", help=f"serial number on the USB, and so --link usb (default {DEFAULT_SERIAL})")
     building.add_argument("--seed", type=int, default=1, metavar="S", help="seed of placement (default 1)")
+    building.add_argument("--tries", type=int, default=1, metavar="N", help="seeds tried in turn until the clock is met (default 1)")
     building.add_argument("--sites", metavar="FILE", help="sites.json of an earlier build of the same engine, whose sites are kept")
     building.set_defaults(run_verb=make)
 

@@ -19,13 +19,17 @@ from ..firmware.errors import FrennError
 from ..firmware.files import write_atomic
 from ..rtl_gen.board_top import NAME, BoardDesign
 from ..rtl_gen.boards import FAMILIES
-from ..rtl_gen.build import CELLS, ROUTING, TIMING, BuildPlan, Step, Tool, build_plan
+from ..rtl_gen.build import CELLS, NETLIST, ROUTING, TIMING, BuildPlan, Step, Tool, build_plan
 from ..rtl_gen.identity import gateware_identity
 from ..rtl_gen.routing import ENDLESS, SLOWER, routing_constraints
 from ..rtl_gen.usage import NAMES, Clock, Crossing, Use, logged_use, netlist_use, placed_clocks, placed_crossings, placed_use
 from .throughput import predictions
 
 REPORT: Final = "report.json"
+MISSED: Final = "missed.json"
+"""Reports of the seeds that were too slow."""
+SYNTHESISED: Final = "synthesis.json"
+"""What the netlist was made from, and its hash."""
 
 BUILT: Final = "built"
 PROJECT: Final = "project"
@@ -74,7 +78,7 @@ def tool_version(tool: Tool, command: list[str]) -> str:
     return lines[0] if lines else "unknown"
 
 
-def build(design: BoardDesign, out: Path, seed: int, say: Say, sites: Mapping[str, str] | None = None) -> dict[str, Any]:
+def build(design: BoardDesign, out: Path, seed: int, say: Say, sites: Mapping[str, str] | None = None, tries: int = 1) -> dict[str, Any]:
     """Build a design into a folder, unless the same one is there.
 
     Parameters
@@ -88,6 +92,8 @@ def build(design: BoardDesign, out: Path, seed: int, say: Say, sites: Mapping[st
         Told of every step, a line each.
     sites : mapping of str to str, optional
         See `build_plan`.
+    tries : int
+        Seeds, one after the other, that are tried until the clock is met. What missed it in this folder before is not tried again.
 
     Returns
     -------
@@ -98,23 +104,62 @@ def build(design: BoardDesign, out: Path, seed: int, say: Say, sites: Mapping[st
     Raises
     ------
     BuildFailed
-        If the design does not fit or is too slow, or a tool fails. The report says more.
+        If the design does not fit or is too slow, or a tool fails. The report says more; of several tries it is that of the fastest.
     FrennError
         If a tool is missing.
     """
+    if tries < 1:
+        raise FrennError(f"--tries is {tries}; legal are 1 and more")
     plan = build_plan(design, seed, sites)
     commands = {step.name: find_tool(step.tool) for step in plan.steps}
     versions = {step.tool.commands[0]: tool_version(step.tool, commands[step.name]) for step in plan.steps}
-    fingerprint = plan.fingerprint(versions)
-    report = same_build(out, plan, fingerprint)
+    plans = {number: plan.reseeded(number) for number in range(seed, seed + tries)}
+    fingerprints = {number: plan.fingerprint(versions) for number, plan in plans.items()}
+    held = (same_build(out, plan, fingerprints[number]) for number, plan in plans.items())
+    report = next((report for report in held if report is not None and report["status"] != TIMING_MISSED), None)
     if report is not None:
         say(f"unchanged: {out} holds it")
     else:
-        report = _Build(plan, out, say, commands).run(_header(design, seed, versions, fingerprint))
-        write_atomic(out / REPORT, (json.dumps(report, indent=2) + "\n").encode())
+        missed = _read_json(out / MISSED)
+        left = [number for number in plans if fingerprints[number] not in missed]
+        begin = time.monotonic()
+        for done, number in enumerate(left):
+            if tries > 1:
+                told = f", at most {_minutes((time.monotonic() - begin) / done * (len(left) - done))} left" if done else ""
+                say(f"seed {number}, {tries - len(left) + done + 1} of {tries}{told}")
+            header = _header(design, number, versions, fingerprints[number])
+            report = _Build(plans[number], out, say, commands, versions).run(header)
+            write_atomic(out / REPORT, _text(report))
+            if report["status"] != TIMING_MISSED:
+                break
+            missed[fingerprints[number]] = report
+            write_atomic(out / MISSED, _text(missed))
+        else:
+            report = max((missed[inputs] for inputs in fingerprints.values()), key=lambda report: report["fmax_mhz"] or 0.0)
+            write_atomic(out / REPORT, _text(report))
+            if not left:
+                say(f"unchanged: {out} holds it")
     if report["status"] not in (BUILT, PROJECT):
-        raise BuildFailed(f"{report['message']}; {report['advice']}; see {out / REPORT}")
+        best = f"seed {report['seed']} is the best of {tries}: " if report["status"] == TIMING_MISSED and tries > 1 else ""
+        raise BuildFailed(f"{best}{report['message']}; {report['advice']}; see {out / REPORT}")
     return report
+
+
+def _text(value: object) -> bytes:
+    return (json.dumps(value, indent=2) + "\n").encode()
+
+
+def _minutes(seconds: float) -> str:
+    return f"{max(1, round(seconds / 60))} min"
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """An object that an earlier build left; empty where it cannot be read."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def same_build(out: Path, plan: BuildPlan, fingerprint: str) -> dict[str, Any] | None:
@@ -167,25 +212,29 @@ def _header(design: BoardDesign, seed: int, versions: dict[str, str], fingerprin
 class _Build:
     """One run of a plan."""
 
-    def __init__(self, plan: BuildPlan, out: Path, say: Say, commands: dict[str, list[str]]) -> None:
+    def __init__(self, plan: BuildPlan, out: Path, say: Say, commands: dict[str, list[str]], versions: dict[str, str]) -> None:
         self.plan = plan
         self.out = out
         self.say = say
         self.commands = commands
+        self.synthesis = plan.synthesis_fingerprint(versions)
 
     def run(self, report: dict[str, Any]) -> dict[str, Any]:
         out, plan = self.out, self.plan
         out.mkdir(parents=True, exist_ok=True)
         # From here on the folder holds no report, and so nothing that passes for a build.
-        for name in (REPORT, plan.bitstream, plan.part, CELLS, TIMING):
+        for name in (REPORT, plan.bitstream, plan.part, TIMING):
             if name:
                 (out / name).unlink(missing_ok=True)
         for name, text in plan.files.items():
             write_atomic(out / name, text.encode())
         for step in plan.steps:
-            self.say(f"{step.name} ...")
             begin = time.monotonic()
-            failure = self._attempt(step) if ROUTING in step.arguments else self._run_step(step)
+            if step is plan.steps[0]:
+                failure = self._synthesise(step)
+            else:
+                self.say(f"{step.name} ...")
+                failure = self._attempt(step) if ROUTING in step.arguments else self._run_step(step)
             report["seconds"][step.name] = round(time.monotonic() - begin, 1)
             verdict = self._judge(step, failure, report)
             report |= verdict
@@ -212,6 +261,24 @@ class _Build:
             number = -code if code < 0 else code - 128
             return f"{step.tool.commands[0]} was killed (signal {number}), perhaps for want of memory"
         return _complaint(self.out / step.printed) or f"{step.tool.commands[0]} ended with code {code} and left no message"
+
+    def _synthesise(self, step: Step) -> str:
+        """Make the netlist, unless the same one is there."""
+        if self._synthesised() == _read_json(self.out / SYNTHESISED):
+            self.say(f"{step.name} is unchanged")
+            return ""
+        for name in (SYNTHESISED, CELLS):
+            (self.out / name).unlink(missing_ok=True)
+        self.say(f"{step.name} ...")
+        failure = self._run_step(step)
+        if not failure:
+            write_atomic(self.out / SYNTHESISED, _text(self._synthesised()))
+        return failure
+
+    def _synthesised(self) -> dict[str, str]:
+        """What a finished synthesis leaves word of."""
+        files = {name: _digest(path) for name in (NETLIST, CELLS) if (path := self.out / name).is_file()}
+        return {"inputs": self.synthesis, **files}
 
     def _attempt(self, step: Step) -> str:
         """Place and route, for a slower clock than the one that is wanted if that does not end."""

@@ -18,12 +18,14 @@ from .sites import DEVICES, sites_text
 
 CROSSING: Final = "crossing.xdc"
 STUB: Final = f"{CORE}.v"
+SYNTHESIS: Final = "synthesis.ys"
 NETLIST: Final = "netlist.json"
 SITES: Final = "sites.json"
 SITED: Final = "sited.json"
 CELLS: Final = "cells.json"
 TIMING: Final = "timing.json"
 ROUTING: Final = "routing.lpf"
+SEED: Final = "--seed"
 PART: Final = "unfinished"
 """Stands before the suffix of a bitstream that is still being written."""
 
@@ -113,6 +115,20 @@ class BuildPlan:
         steps = [(step.tool.package, step.arguments) for step in self.steps]
         return _digest([dict(self.files), steps, dict(versions), asdict(self.design.board)])
 
+    def synthesis_fingerprint(self, versions: Mapping[str, str]) -> str:
+        """The same of `NETLIST` and `CELLS` alone, which no seed changes."""
+        first = self.steps[0]
+        files = {name: text for name, text in self.files.items() if name in (f"{NAME}.il", SYNTHESIS, STUB)}
+        return _digest([files, first.arguments, versions[first.tool.commands[0]]])
+
+    def reseeded(self, seed: int) -> "BuildPlan":
+        """The same with another seed of placement."""
+        return replace(self, steps=tuple(replace(step, arguments=_reseeded(step.arguments, seed)) for step in self.steps))
+
+
+def _reseeded(arguments: tuple[str, ...], seed: int) -> tuple[str, ...]:
+    return tuple(str(seed) if before == SEED else word for before, word in zip(("", *arguments), arguments, strict=False))
+
 
 def build_plan(design: BoardDesign, seed: int = 1, sites: Mapping[str, str] | None = None) -> BuildPlan:
     """The plan of a design.
@@ -137,14 +153,14 @@ def build_plan(design: BoardDesign, seed: int = 1, sites: Mapping[str, str] | No
         f"{NAME}.il": design.rtlil(),
         f"{NAME}.v": design.verilog(),
         f"{NAME}.{SUFFIXES[board.family]}": constraints(board, design.link),
-        "synthesis.ys": synthesis(board.family, [STUB] if design.link == "pcie" else []),
+        SYNTHESIS: synthesis(board.family, [STUB] if design.link == "pcie" else []),
     }
     # What Yosys prints after its call of ABC is lost on the way, so it writes the log itself.
     steps = [
         Step(
             name="synthesis",
             tool=YOSYS,
-            arguments=("-q", "-l", "synthesis.log", "synthesis.ys"),
+            arguments=("-q", "-l", "synthesis.log", SYNTHESIS),
             log="synthesis.log",
             printed="synthesis.err",
         )
@@ -158,10 +174,10 @@ def build_plan(design: BoardDesign, seed: int = 1, sites: Mapping[str, str] | No
     if ROUTING in place.arguments:
         files[ROUTING] = routing_constraints(files[f"{NAME}.lpf"], float(design.frequency))
     netlist = NETLIST
-    wanted = ("--freq", f"{design.frequency / 1e6:.6f}", "--seed", str(seed), "--timing-allow-fail")
+    wanted = ("--freq", f"{design.frequency / 1e6:.6f}", SEED, str(seed), "--timing-allow-fail")
     if sites is not None or "static" in place.arguments:
         netlist = SITED
-        chosen = ("--seed", str(seed)) if sites is None else ()
+        chosen = (SEED, str(seed)) if sites is None else ()
         if sites is not None:
             files[SITES] = sites_text(sites)
         keep = ("-m", "frenn.rtl_gen.sites", NETLIST, SITES, SITED, *chosen)

@@ -92,7 +92,7 @@ class Tools:
     def yosys(self, extra: str = "", cells: dict[str, int] | None = None) -> None:
         self._write("YOSYS", YOSYS.format(extra=extra, cells=cells or {"SB_LUT4": 900, "SB_DFFER": 70, "SB_DFF": 30}))
 
-    def nextpnr(self, extra: str = "", achieved: float = 31.5) -> None:
+    def nextpnr(self, extra: str = "", achieved: float | str = 31.5) -> None:
         self._write("NEXTPNR_ICE40", NEXTPNR.format(extra=extra, achieved=achieved))
 
     def icepack(self, extra: str = "") -> None:
@@ -150,29 +150,34 @@ def test_unchanged_inputs_are_not_built_again(tools: Tools, tmp_path: Path, caps
     once = (out / REPORT).read_bytes()
     assert run(out) == 0
     assert "unchanged" in capsys.readouterr().err
-    assert calls(out) == ["yosys", "nextpnr", "icepack"]
+    once_each = ["yosys", "nextpnr", "icepack"]
+    assert calls(out) == once_each
     assert (out / REPORT).read_bytes() == once
     # Another seed, another clock, and a bitstream that somebody changed are each another build.
     assert run(out, "--seed", "2") == 0
     assert run(out, "--seed", "2", "--clock", "20") == 0
     (out / "frenn.bin").write_text("changed")
     assert run(out, "--seed", "2", "--clock", "20") == 0
-    assert calls(out) == 4 * ["yosys", "nextpnr", "icepack"]
+    # The netlist is the same for every seed.
+    assert calls(out) == [*once_each, "nextpnr", "icepack", *once_each, "nextpnr", "icepack"]
     assert (out / "frenn.bin").read_text() == "a bitstream"
+    (out / "netlist.json").write_text("{")
+    assert run(out, "--seed", "1", "--clock", "20") == 0
+    assert calls(out)[-3:] == once_each
 
 
 def test_overflow_after_synthesis(tools: Tools, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     assert run(out) == 0
     tools.yosys(cells={"SB_LUT4": 9000, "SB_RAM40_4K": 31, "SB_MAC16": 8})
-    assert run(out, "--seed", "2") == 2
+    assert run(out, "--clock", "20") == 2
     message = "the design needs 9000 LUTs of 5280, 31 block RAMs of 30; ask for fewer --lanes or a smaller --preset; see "
     assert capsys.readouterr().err.splitlines()[-1] == f"frenn: error: {message}{out / REPORT}"
     assert report_of(out)["status"] == "overflow"
     assert not (out / "frenn.bin").exists()
     assert calls(out) == ["yosys", "nextpnr", "icepack", "yosys"]
     # It is told again, not tried again.
-    assert run(out, "--seed", "2") == 2
+    assert run(out, "--clock", "20") == 2
     assert message in capsys.readouterr().err
     assert len(calls(out)) == 4
 
@@ -238,6 +243,41 @@ def test_missed_timing(tools: Tools, tmp_path: Path) -> None:
     report = report_of(out)
     assert (report["status"], report["fmax_mhz"], report["bitstream"]) == ("timing", 23.97, None)
     assert not (out / "frenn.bin").exists()
+
+
+def test_seeds_are_tried_until_the_clock_is_met(tools: Tools, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    reached = 'seed = sys.argv[sys.argv.index("--seed") + 1]; open("calls", "a").write(f"seed{seed} ")'
+    tools.nextpnr(extra=reached, achieved="{'1': 22.5, '2': 23.5, '3': 23.0}.get(seed, 25.0)")
+    out = tmp_path / "out"
+    assert run(out, "--tries", "3") == 2
+    err = capsys.readouterr().err
+    assert "frenn: error: seed 2 is the best of 3: the design reaches 23.50 MHz where 24.00 is asked for; ask for --clock 23, or" in err
+    assert re.findall(r"^seed .*", err, re.MULTILINE) == [
+        "seed 1, 1 of 3",
+        "seed 2, 2 of 3, at most 1 min left",
+        "seed 3, 3 of 3, at most 1 min left",
+    ]
+    report = report_of(out)
+    assert (report["seed"], report["fmax_mhz"], report["status"]) == (2, 23.5, "timing")
+    tried = ["yosys", "nextpnr", "seed1", "nextpnr", "seed2", "nextpnr", "seed3"]
+    assert calls(out) == tried
+    # What missed the clock is told again, not tried again.
+    assert run(out, "--tries", "3") == 2
+    assert run(out, "--seed", "2") == 2
+    assert calls(out) == tried and "error: the design reaches 23.50 MHz" in capsys.readouterr().err
+    assert run(out, "--seed", "2", "--tries", "4") == 0
+    assert capsys.readouterr().err.startswith("seed 4, 3 of 4\n")
+    tried += ["nextpnr", "seed4", "icepack"]
+    assert calls(out) == tried
+    assert (report_of(out)["seed"], report_of(out)["status"]) == (4, "built")
+    assert run(out, "--seed", "1", "--tries", "4") == 0
+    assert calls(out) == tried and "unchanged" in capsys.readouterr().err
+    # Nobody knows what a file in pieces told.
+    (out / "missed.json").write_text('{"')
+    assert run(out, "--tries", "2") == 2
+    assert calls(out) == [*tried, "nextpnr", "seed1", "nextpnr", "seed2"]
+    assert run(out, "--tries", "0") == 2
+    assert "--tries is 0; legal are 1 and more" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
