@@ -69,10 +69,11 @@ of the placed design, and samples a second follow from cycles counted in simulat
 page from the reports of its builds.
 
 `frenn build` (`pip install 'frenn[build]'`) leaves a folder: the bitstream, its Verilog, RTLIL and constraints, the netlist,
-what the tools said, and `report.json`. What is unchanged is not built again. On an 85F the memories and multipliers of more than 32 lanes
+what the tools said, and `report.json`. What is unchanged is not built again. `--tries N` tries N seeds in turn until one meets the clock,
+with one netlist for all; what missed it in that folder is not tried again, so a build that was stopped goes on. On an 85F the memories and multipliers of more than 32 lanes
 have their sites before anything is placed, chosen by `--seed`; they are left in `sites.json`, and `--sites FILE` keeps those of an earlier
-build of the same engine, whatever the seed. More than 64 lanes are routed until no path is late, which takes half an hour; if that does not
-end, 92 % and 85 % of the clock are tried, which tell how fast the design can be. A design that does not fit or is too slow leaves a
+build of the same engine, whatever the seed. On every ECP5 late paths are routed anew, up to 50 times; more than 64 lanes are routed until no
+path is late, which takes half an hour, and if that does not end, 92 % and 85 % of the clock are tried, which tell how fast the design can be. A design that does not fit or is too slow leaves a
 report that says what overflowed and what to change, and no bitstream. For AMD's FPGAs the folder is a project instead, of which
 `vivado -mode batch -source build.tcl` makes the bitstream, and the use of resources is Yosys' estimate. `frenn flash` loads a
 bitstream until power is cut, or for good with `--persist`.

