@@ -15,7 +15,8 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,16 +38,50 @@ ROOT: Final = Path(__file__).parents[1]
 PAGE: Final = ROOT / "docs" / "boards.md"
 CYCLES: Final = ROOT / "host" / "cycles.json"
 
-Entry = tuple[str, str | None, str | None]
-"""A build: board, preset, and example network that the engine is chosen for; neither of them where the engine fills the board."""
 
-EXTRA: Final[tuple[Entry, ...]] = (
-    ("ulx3s-12f", "tiny", None),
-    ("ulx3s-85f", "tiny", None),
-    ("ulx3s-85f", "small", None),
-    ("ulx3s-85f", "medium", None),
-    ("ulx3s-85f", None, "mnist-9bit"),
-    ("arty-a7-35t", "small", None),
+@dataclass(frozen=True)
+class Entry:
+    """A build of the matrix.
+
+    Parameters
+    ----------
+    board : str
+    preset : str, optional
+    example : str, optional
+        Example network that the engine is chosen for; where neither this nor a preset is given the engine fills the board.
+    clock : float, optional
+        MHz, instead of the board's.
+    choices : tuple of (str, int)
+        Parameters of the engine instead of those that would be chosen.
+    """
+
+    board: str
+    preset: str | None = None
+    example: str | None = None
+    clock: float | None = None
+    choices: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def engine(self) -> str:
+        """What the page and the folders call the engine."""
+        chosen = [f"{value} {name.replace('_', ' ')}" for name, value in self.choices]
+        name = ", ".join(chosen) or self.preset or self.example or "own"
+        return name if self.clock is None else f"{name} at {self.clock:g} MHz"
+
+    def folder(self, out: Path) -> Path:
+        """Where the build goes."""
+        return out / f"{self.board}-{self.engine}".replace(", ", "-").replace(" ", "-")
+
+
+EXTRA: Final = (
+    Entry("ulx3s-12f", "tiny"),
+    Entry("ulx3s-85f", "tiny"),
+    Entry("ulx3s-85f", "small"),
+    Entry("ulx3s-85f", "medium"),
+    Entry("ulx3s-85f", example="mnist-9bit"),
+    Entry("ulx3s-85f", clock=170),
+    Entry("ulx3s-85f", choices=(("lanes", 128), ("weight_depth", 1024)), clock=125),
+    Entry("arty-a7-35t", "small"),
 )
 """Builds besides each board's own engine."""
 
@@ -69,14 +104,17 @@ of the placed design, and samples a second follow from cycles counted in simulat
 page from the reports of its builds.
 
 `frenn build` (`pip install 'frenn[build]'`) leaves a folder: the bitstream, its Verilog, RTLIL and constraints, the netlist,
-what the tools said, and `report.json`. What is unchanged is not built again. `--tries N` tries N seeds in turn until one meets the clock,
-with one netlist for all; what missed it in that folder is not tried again, so a build that was stopped goes on. On an 85F the memories and multipliers of more than 32 lanes
-have their sites before anything is placed, chosen by `--seed`; they are left in `sites.json`, and `--sites FILE` keeps those of an earlier
-build of the same engine, whatever the seed. On every ECP5 late paths are routed anew, up to 50 times; more than 64 lanes are routed until no
-path is late, which takes half an hour, and if that does not end, 92 % and 85 % of the clock are tried, which tell how fast the design can be. A design that does not fit or is too slow leaves a
-report that says what overflowed and what to change, and no bitstream. For AMD's FPGAs the folder is a project instead, of which
-`vivado -mode batch -source build.tcl` makes the bitstream, and the use of resources is Yosys' estimate. `frenn flash` loads a
-bitstream until power is cut, or for good with `--persist`.
+what the tools said, and `report.json`. What is unchanged is not built again. `--tries N` tries N seeds in turn until one meets the
+clock, with one netlist for all; what missed it in that folder is not tried again, so a build that was stopped goes on.
+
+On an 85F the memories and multipliers of more than 32 lanes have their sites before anything is placed, chosen by `--seed`; they are
+left in `sites.json`, and `--sites FILE` keeps those of an earlier build of the same engine, whatever the seed. On every ECP5 late paths
+are routed anew, up to 50 times; more than 64 lanes are routed until no path is late, which takes half an hour, and if that does not end,
+92 % and 85 % of the clock are tried, which tell how fast the design can be.
+
+A design that does not fit or is too slow leaves a report that says what overflowed and what to change, and no bitstream. For AMD's FPGAs
+the folder is a project instead, of which `vivado -mode batch -source build.tcl` makes the bitstream, and the use of resources is Yosys'
+estimate. `frenn flash` loads a bitstream until power is cut, or for good with `--persist`.
 
 The engine fits the board by itself. For networks that must fit, `--network FILE` once or more, it has their formats, the lanes on which
 they learn fastest at the clock that the board has for so many, and memories that hold them. Without networks it has the lanes that
@@ -114,39 +152,29 @@ All of it is computed: no board has been tried.
 
 
 def matrix() -> list[Entry]:
-    """Every build."""
-    own: Iterable[Entry] = ((board.name, None, None) for board in BOARDS.values())
-    return sorted({*own, *EXTRA}, key=lambda entry: (list(BOARDS).index(entry[0]), entry[1] or "", entry[2] or ""))
-
-
-def engine_name(entry: Entry) -> str:
-    """What the page and the folders call an engine."""
-    return entry[1] or entry[2] or "own"
-
-
-def folder(out: Path, entry: Entry) -> Path:
-    """Where a build goes."""
-    return out / f"{entry[0]}-{engine_name(entry)}"
+    """Every build, of each board its own engine first."""
+    return [entry for board in BOARDS for entry in (Entry(board), *EXTRA) if entry.board == board]
 
 
 def build_all(out: Path, only: list[str]) -> None:
     """Build what is not built, one after the other."""
     for entry in matrix():
-        board, preset, example = entry
-        if only and board not in only:
+        if only and entry.board not in only:
             continue
-        path = folder(out, entry)
+        path = entry.folder(out)
         print(path, flush=True)
         try:
-            networks = [] if example is None else [load_network(ROOT / "examples" / f"{example}.toml")]
-            build(board_design(BOARDS[board], preset, networks=networks), path, 1, lambda text: print(f"  {text}", flush=True))
+            networks = [] if entry.example is None else [load_network(ROOT / "examples" / f"{entry.example}.toml")]
+            board, choices = BOARDS[entry.board], dict(entry.choices)
+            design = board_design(board, entry.preset, clock=entry.clock, networks=networks, **choices)
+            build(design, path, 1, lambda text: print(f"  {text}", flush=True))
         except BuildFailed as error:
             print(f"  {error}", flush=True)
 
 
 def page(out: Path) -> str:
     """The text of the page, from the reports that there are."""
-    reports = [(entry, read_report(folder(out, entry))) for entry in matrix()]
+    reports = [(entry, read_report(entry.folder(out))) for entry in matrix()]
     lines = [
         *INTRODUCTION.splitlines(),
         *(_described(board) for board in BOARDS.values()),
@@ -173,7 +201,7 @@ def page(out: Path) -> str:
             if network["misfit"] is None and network["cycles"] is not None:
                 most, least = ("", "") if network.get("cycles_measured", True) else ("at most ", "at least ")
                 lines.append(
-                    f"| {entry[0]} | {engine_name(entry)} | {network['widths']} | {most}{network['cycles']:,.0f} | "
+                    f"| {entry.board} | {entry.engine} | {network['widths']} | {most}{network['cycles']:,.0f} | "
                     f"{least}{network['engine_samples_per_second']:,.0f} | {network['link_samples_per_second']:,.0f} | "
                     f"{network.get('limit', '')} |"
                 )
@@ -215,7 +243,7 @@ def _row(entry: Entry, report: dict[str, Any]) -> str:
     outcome = {BUILT: "bitstream", PROJECT: "project for Vivado"}.get(report["status"], report["message"])
     reached = "" if report["fmax_mhz"] is None else f"{report['fmax_mhz']:.1f}"
     lanes = report["engine"]["lanes"]
-    return f"| {entry[0]} | {engine_name(entry)} | {lanes} | {report['pll_mhz']:g} | {reached} | {' | '.join(use)} | {outcome} |"
+    return f"| {entry.board} | {entry.engine} | {lanes} | {report['pll_mhz']:g} | {reached} | {' | '.join(use)} | {outcome} |"
 
 
 def measure(data_dir: str | None, names: Sequence[str], lanes: Sequence[int]) -> None:
