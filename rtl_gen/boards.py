@@ -207,6 +207,8 @@ class Board:
     clocks : tuple of (int, int)
         Lanes, and the clock in Hz of engines of no more lanes than these unless another one is asked for; lanes rise. The last are
         the most lanes of an engine that is chosen for the board.
+    wider_clock : int, optional
+        The same of engines of still more lanes, Hz; without it the last of `clocks`.
     loader : str
         What openFPGALoader calls the board; empty if it does not know it.
     volatile : bool
@@ -231,6 +233,7 @@ class Board:
     resources: Resources
     external: str
     clocks: tuple[tuple[int, int], ...]
+    wider_clock: int | None = None
     loader: str
     volatile: bool = True
     status: str
@@ -290,8 +293,8 @@ class Board:
         return self.clocks[-1][0]
 
     def engine_clock(self, lanes: int) -> int:
-        """Clock of an engine of so many lanes unless another one is asked for, Hz; of more than `lanes` that of as many."""
-        return next((clock for most, clock in self.clocks if lanes <= most), self.clocks[-1][1])
+        """Clock of an engine of so many lanes unless another one is asked for, Hz."""
+        return next((clock for most, clock in self.clocks if lanes <= most), self.wider_clock or self.clocks[-1][1])
 
     @property
     def technology(self) -> Technology:
@@ -323,6 +326,7 @@ _ULX3S = Board(
     resources=Resources(luts=83_640, multipliers=156, block_rams=208, block_kbits=18),
     external="32 MB SDRAM",
     clocks=((64, 150_000_000),),
+    wider_clock=120_000_000,
     loader="ulx3s",
     status=_BUILT,
 )
@@ -353,6 +357,7 @@ _ALL = (
         title="ULX3S 12F",
         device="LFE5U-12F",
         clocks=((16, 150_000_000),),
+        wider_clock=100_000_000,
         # The die is that of the 25F, and the open tools use all of it; the data sheet promises 12 k LUTs and 32 block RAMs.
         resources=Resources(luts=24_288, multipliers=28, block_rams=56, block_kbits=18),
     ),
@@ -362,6 +367,7 @@ _ALL = (
         title="ULX3S 25F",
         device="LFE5U-25F",
         clocks=((16, 150_000_000),),
+        wider_clock=100_000_000,
         resources=Resources(luts=24_288, multipliers=28, block_rams=56, block_kbits=18),
     ),
     replace(
@@ -370,6 +376,7 @@ _ALL = (
         title="ULX3S 45F",
         device="LFE5U-45F",
         clocks=((32, 150_000_000),),
+        wider_clock=100_000_000,
         resources=Resources(luts=43_848, multipliers=72, block_rams=108, block_kbits=18),
     ),
     _ULX3S,
@@ -432,6 +439,7 @@ _ALL = (
         usb=Usb(phy="pins", pins=(("usb_dp", "N1"), ("usb_dn", "M2"), ("usb_pullup", "N2"))),
         external="128 MB DDR3",
         clocks=((64, 150_000_000),),
+        wider_clock=120_000_000,
         loader="orangeCrab",
         # Its boot loader takes a bitstream over USB and writes it to the flash memory.
         volatile=False,
