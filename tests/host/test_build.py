@@ -638,6 +638,8 @@ def test_matrix_of_boards_is_written_and_goes_on(
     tools: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bench = load_bench()
+    folders = [entry.folder(tmp_path).name for entry in bench.matrix()]
+    assert len(set(folders)) == len(folders) and "ulx3s-85f-128-lanes-1024-weight-depth-at-125-MHz" in folders
     page = tmp_path / "boards.md"
     monkeypatch.setattr(bench, "PAGE", page)
     tools.yosys(cells={"SB_LUT4": 900, "SB_DFF": 100, "LUT6": 900})
