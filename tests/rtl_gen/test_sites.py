@@ -161,8 +161,11 @@ def test_large_engines_have_sites_before_they_are_placed(name: str, lanes: int, 
     placing = steps["place and route"]
     netlist = placing[placing.index("--json") + 1]
     assert placing[placing.index("--placer") + 1] == ("static" if sited else "heap")
-    # Late arcs are routed anew for a clock that the build writes down for each attempt.
-    assert ("--tmg-ripup" in placing, placing[placing.index("--lpf") + 1]) == (lanes > 64, "routing.lpf" if lanes > 64 else "frenn.lpf")
+    # Late arcs are routed anew; by the router of the largest for a clock that the build writes down for each attempt.
+    router, constraints = ("router2", "routing.lpf") if lanes > 64 else ("router1", "frenn.lpf")
+    assert (
+        "--tmg-ripup" in placing and placing[placing.index("--router") + 1] == router and placing[placing.index("--lpf") + 1] == constraints
+    )
     if sited:
         assert steps["sites"][2:] == ("netlist.json", "sites.json", netlist, "--seed", "3")
         kept = build_plan(plan.design, sites={"ram": "X4/Y22/EBR0"})
