@@ -186,6 +186,8 @@ def page(out: Path) -> str:
     ]
     lines += [_row(entry, report) for entry, report in reports if report]
     lines += ["", "Use after synthesis alone, where nothing was placed, is marked with *: an estimate.", ""]
+    missing = [f"{entry.board} {entry.engine}" for entry, report in reports if not report]
+    lines += [f"Not built: {'; '.join(missing)}.", ""] if missing else []
     lines += [
         "## Predicted speed",
         "",

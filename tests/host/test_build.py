@@ -649,6 +649,10 @@ def test_matrix_of_boards_is_written_and_goes_on(
     text = page.read_text()
     assert "| icebreaker | own | 1 | 24 | 31.5 | 1,000 (19 %) | 100 | 0 (0 %) | 9 (30 %) | 0 (0 %) | bitstream |" in text
     assert "| arty-a7-35t | own | 32 | 60 |  | 900* (4 %) |" in text
+    assert (
+        "\nNot built: ulx3s-12f own; ulx3s-12f tiny; " in text
+        and "icebreaker" not in text[text.index("Not built") : text.index("## Predicted")]
+    )
     capsys.readouterr()
     assert bench.main() == 0
     assert capsys.readouterr().out.count("unchanged") == 3
