@@ -123,7 +123,7 @@ parameter of the engine, formats too), `--clock` and `--baud` override it. `fren
 fits, what of the FPGA it takes, its cycles a sample, and for each link the samples a second of engine and link, and which is the limit.
 
 A ULX3S 85F carries 784-256-256-10 on MNIST with weights of 9 bits ([mnist-9bit.toml](../examples/mnist-9bit.toml), 97.90 % of the test
-samples right after 6 epochs, golden, seed 1): with 64 lanes its weights take 144 of the 208 block RAMs, the whole engine 178.
+samples right after 6 epochs, golden, seed 1): with 64 lanes its weights take 144 of the 208 block RAMs, the whole engine 180.
 
 iCEBreaker and Tang Nano 9K have room for the engine of one lane ([engine.md](engine.md)); of four lanes the smallest preset needs 13,835
 LUTs of 5,280 and 10,987 of 8,640. With its weights in the large memories iCEBreaker carries 784-64-64-10.
