@@ -90,4 +90,9 @@ def block_rams(family: str, memory: MemoryShape) -> int:
     """Block RAMs that a memory takes: on ECP5 exactly, elsewhere (on AMD's halves) as if synthesis chose the best single shape."""
     if family == "ecp5":
         return sum(-(-memory.bits // width) for _, width in ecp5_blocks(memory.bits, memory.depth))
-    return min(-(-memory.depth // words) * -(-memory.bits // width) for words, width in MODES[family])
+    modes = MODES[family]
+    if family in ("xilinx7", "ultrascale"):
+        # Yosys takes the widest shape, of fewest words, only where one block holds all of them: it weighs the choice among blocks too.
+        fewest = min(words for words, _ in modes)
+        modes = tuple((words, width) for words, width in modes if words > fewest or memory.depth <= fewest)
+    return min(-(-memory.depth // words) * -(-memory.bits // width) for words, width in modes)

@@ -14,7 +14,7 @@ from frenn.rtl_gen.boards import BOARDS, find_board
 from frenn.rtl_gen.byte_device import ByteDevice
 from frenn.rtl_gen.estimate import FULL, estimate, shortage
 from frenn.rtl_gen.link_parameters import link_for
-from frenn.rtl_gen.memories import block_memories, block_rams, distributed_memories, link_memories, serial_memories
+from frenn.rtl_gen.memories import MemoryShape, block_memories, block_rams, distributed_memories, link_memories, serial_memories
 from frenn.rtl_gen.primitives.block_memory import BlockMemory
 from frenn.rtl_gen.primitives.technology import Technology
 
@@ -85,3 +85,9 @@ def test_larger_memories_never_take_fewer_block_rams() -> None:
     for name, board in BOARDS.items():
         counts = [estimate(board, replace(PRESETS["tiny"], weight_depth=depth))["block_rams"].used for depth in range(4, 9000, 331)]
         assert counts == sorted(counts), name
+
+
+def test_amd_takes_the_widest_shape_for_shallow_memories_alone() -> None:
+    """As Yosys maps 72 bits, six weights of 12 bits, for a XC7A200T: 7,680 words take 16 blocks of 36 Kbit, not the 15 that would do."""
+    for depth, halves in ((512, 2), (513, 4), (7168, 28), (7680, 32)):
+        assert [block_rams(family, MemoryShape("weights", 72, depth)) for family in ("xilinx7", "ultrascale")] == [halves, halves]
