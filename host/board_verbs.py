@@ -2,7 +2,6 @@
 """What the verbs of the command line that are about boards do."""
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,7 +17,7 @@ from ..firmware.usb import DEFAULT_SERIAL
 from ..rtl_gen.board_top import NAME, BoardDesign
 from ..rtl_gen.boards import BOARDS, FAMILIES, LINKS, Board, find_board
 from ..rtl_gen.sites import read_sites
-from .build import BUILT, PROJECT, REPORT, build
+from .build import BUILT, PROJECT, REPORT, build, read_json
 from .fit import check_names, fit_engine
 from .flash import flash
 
@@ -171,11 +170,7 @@ def load(arguments: argparse.Namespace) -> int:
 
 def read_report(folder: Path) -> dict[str, Any]:
     """The report of a build; empty if there is none, or none that can be read."""
-    try:
-        report = json.loads((folder / REPORT).read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return report if isinstance(report, dict) else {}
+    return read_json(folder / REPORT)
 
 
 def add_parsers(verbs: "argparse._SubParsersAction[Any]") -> None:

@@ -120,7 +120,7 @@ def build(design: BoardDesign, out: Path, seed: int, say: Say, sites: Mapping[st
     if report is not None:
         say(f"unchanged: {out} holds it")
     else:
-        missed = _read_json(out / MISSED)
+        missed = read_json(out / MISSED)
         left = [number for number in plans if fingerprints[number] not in missed]
         begin = time.monotonic()
         for done, number in enumerate(left):
@@ -136,6 +136,8 @@ def build(design: BoardDesign, out: Path, seed: int, say: Say, sites: Mapping[st
             write_atomic(out / MISSED, _text(missed))
         else:
             report = max((missed[inputs] for inputs in fingerprints.values()), key=lambda report: report["fmax_mhz"] or 0.0)
+            # There may be the bitstream of another clock, built since.
+            (out / plan.bitstream).unlink(missing_ok=True)
             write_atomic(out / REPORT, _text(report))
             if not left:
                 say(f"unchanged: {out} holds it")
@@ -153,7 +155,7 @@ def _minutes(seconds: float) -> str:
     return f"{max(1, round(seconds / 60))} min"
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
     """An object that an earlier build left; empty where it cannot be read."""
     try:
         value = json.loads(path.read_bytes())
@@ -165,12 +167,12 @@ def _read_json(path: Path) -> dict[str, Any]:
 def same_build(out: Path, plan: BuildPlan, fingerprint: str) -> dict[str, Any] | None:
     """The report in a folder, if it is whole and of the same inputs."""
     try:
-        report: dict[str, Any] = json.loads((out / REPORT).read_bytes())
+        report = read_json(out / REPORT)
         if report["inputs"] != fingerprint or report["status"] == FAILED:
             return None
         if report["status"] == BUILT and _digest(out / plan.bitstream) != report["bitstream"]["sha256"]:
             return None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, KeyError, TypeError):
         return None
     return report
 
@@ -264,7 +266,7 @@ class _Build:
 
     def _synthesise(self, step: Step) -> str:
         """Make the netlist, unless the same one is there."""
-        if self._synthesised() == _read_json(self.out / SYNTHESISED):
+        if self._synthesised() == read_json(self.out / SYNTHESISED):
             self.say(f"{step.name} is unchanged")
             return ""
         for name in (SYNTHESISED, CELLS):

@@ -272,10 +272,15 @@ def test_seeds_are_tried_until_the_clock_is_met(tools: Tools, tmp_path: Path, ca
     assert (report_of(out)["seed"], report_of(out)["status"]) == (4, "built")
     assert run(out, "--seed", "1", "--tries", "4") == 0
     assert calls(out) == tried and "unchanged" in capsys.readouterr().err
+    # Nor is there any more what was built for another clock in between.
+    assert run(out, "--clock", "20") == 0 and (out / "frenn.bin").exists()
+    assert run(out, "--tries", "3") == 2
+    assert (report_of(out)["seed"], report_of(out)["status"]) == (2, "timing") and not (out / "frenn.bin").exists()
+    tried += ["yosys", "nextpnr", "seed1", "icepack"]
     # Nobody knows what a file in pieces told.
     (out / "missed.json").write_text('{"')
     assert run(out, "--tries", "2") == 2
-    assert calls(out) == [*tried, "nextpnr", "seed1", "nextpnr", "seed2"]
+    assert calls(out) == [*tried, "yosys", "nextpnr", "seed1", "nextpnr", "seed2"]
     assert run(out, "--tries", "0") == 2
     assert "--tries is 0; legal are 1 and more" in capsys.readouterr().err
 
